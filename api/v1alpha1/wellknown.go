@@ -1,0 +1,112 @@
+package v1alpha1
+
+// Labels and annotations that users write.
+const (
+	// CredentialsForLabel on a Secret binds it to one provider: it is handed to no
+	// other, and a Secret without it is never read. The value is the name of a
+	// catalog entry ("UP42"), or kind and name of a provider object
+	// ("ClusterTokenProvider.corp-sso", "TokenProvider.crm"), or of the
+	// ProviderToken with an inline definition ("ProviderToken.crm-token").
+	CredentialsForLabel = "providertoken.dev/credentials-for"
+	// AllowedHostsAnnotation on a credential Secret lists the hosts, with port
+	// unless it is 443, to which its content may be sent on behalf of a definition
+	// that neither the catalog nor a ClusterTokenProvider vouches for. Comma-separated, exact.
+	AllowedHostsAnnotation = "providertoken.dev/allowed-hosts"
+	// RefreshRequestedAtAnnotation on a ProviderToken asks for one refresh each
+	// time its value changes. Any value will do; an instant is customary.
+	RefreshRequestedAtAnnotation = "providertoken.dev/refresh-requested-at"
+	// CABundleLabel on a ConfigMap lets provider definitions refer to it.
+	CABundleLabel = "providertoken.dev/ca-bundle"
+)
+
+// Labels and annotations that the operator writes on target Secrets.
+const (
+	// TargetLabel marks every target Secret, so that the operator can watch them
+	// without watching others.
+	TargetLabel = "providertoken.dev/target"
+	// OwnerAnnotation is namespace/name of the ProviderToken that a target belongs to.
+	OwnerAnnotation = "providertoken.dev/owner"
+	// IssuedAtAnnotation is when the token in the target was requested, RFC 3339 in UTC.
+	IssuedAtAnnotation = "providertoken.dev/issued-at"
+	// ExpiresAtAnnotation is when the token in the target expires, RFC 3339 in UTC.
+	ExpiresAtAnnotation = "providertoken.dev/expires-at"
+	// RefreshAtAnnotation is when the operator planned, at the time of writing, to replace the token.
+	RefreshAtAnnotation = "providertoken.dev/refresh-at"
+	// ExpirySourceAnnotation says how the expiry was learnt.
+	ExpirySourceAnnotation = "providertoken.dev/expiry-source"
+	// TokenTypeAnnotation is the token_type of the token in the target.
+	TokenTypeAnnotation = "providertoken.dev/token-type"
+	// ScopesAnnotation is the granted scopes, separated by spaces, where the provider told them.
+	ScopesAnnotation = "providertoken.dev/scopes"
+	// InputsAnnotation is a versioned hash over what in the ProviderToken's spec decides which token it gets.
+	InputsAnnotation = "providertoken.dev/inputs"
+	// ContentHashAnnotation is a hash of the target's data as written, which tells edits by others.
+	ContentHashAnnotation = "providertoken.dev/content-hash"
+	// RefreshHandledAnnotation is the last value of RefreshRequestedAtAnnotation that was served.
+	RefreshHandledAnnotation = "providertoken.dev/refresh-handled"
+)
+
+// CredentialsForValue is the value of CredentialsForLabel that binds a Secret
+// to the provider of that kind and name.
+func CredentialsForValue(kind ProviderKind, name string) string {
+	if kind == BuiltinProvider || kind == "" {
+		return name
+	}
+	return string(kind) + "." + name
+}
+
+// Condition types of a ProviderToken.
+const (
+	// ReadyCondition is true while the target holds an unexpired token for this spec.
+	ReadyCondition = "Ready"
+	// CredentialsResolvedCondition is true when provider and credentials could be read and fit together.
+	CredentialsResolvedCondition = "CredentialsResolved"
+	// TokenIssuedCondition is true when the provider's last answer was a token.
+	TokenIssuedCondition = "TokenIssued"
+	// SecretPublishedCondition is true when the target is as it should be.
+	SecretPublishedCondition = "SecretPublished"
+	// ReconcilingCondition (kstatus) is present and true while the first token, or
+	// the token for a changed spec, is on its way.
+	ReconcilingCondition = "Reconciling"
+	// StalledCondition (kstatus) is present and true when nothing will get better without an edit.
+	StalledCondition = "Stalled"
+)
+
+// Reasons of conditions and events.
+const (
+	ReasonReady                    = "Ready"
+	ReasonResolved                 = "Resolved"
+	ReasonIssued                   = "Issued"
+	ReasonPublished                = "Published"
+	ReasonProgressing              = "Progressing"
+	ReasonNoToken                  = "NoToken"
+	ReasonTokenExpired             = "TokenExpired"
+	ReasonOutdated                 = "Outdated"
+	ReasonSuspended                = "Suspended"
+	ReasonWaitingForCredentials    = "WaitingForCredentials"
+	ReasonWaitingForProvider       = "WaitingForProvider"
+	ReasonCredentialsNotFound      = "CredentialsNotFound"
+	ReasonProviderNotFound         = "ProviderNotFound"
+	ReasonProviderUnavailableHere  = "ProviderNotAvailable"
+	ReasonInlineProviderDisabled   = "InlineProviderDisabled"
+	ReasonInvalidProvider          = "InvalidProvider"
+	ReasonInvalidCredentials       = "InvalidCredentials"
+	ReasonHostNotAllowed           = "HostNotAllowed"
+	ReasonInvalidTemplate          = "InvalidTemplate"
+	ReasonTargetConflict           = "TargetConflict"
+	ReasonTargetImmutable          = "TargetImmutable"
+	ReasonTargetTypeMismatch       = "TargetTypeMismatch"
+	ReasonTargetTooLarge           = "TargetTooLarge"
+	ReasonTargetRefused            = "TargetWriteRefused"
+	ReasonTargetWriteFailed        = "TargetWriteFailed"
+	ReasonTargetRepaired           = "TargetRepaired"
+	ReasonRequestDenied            = "RequestDenied"
+	ReasonLoginDenied              = "LoginDenied"
+	ReasonLoginFrozen              = "LoginFrozen"
+	ReasonRefreshDenied            = "RefreshTokenDenied"
+	ReasonThrottled                = "Throttled"
+	ReasonProviderUnavailable      = "ProviderUnavailable"
+	ReasonProviderMisconfigured    = "ProviderMisconfigured"
+	ReasonLifetimeTooShort         = "LifetimeTooShort"
+	ReasonOperatorStateUnavailable = "OperatorStateUnavailable"
+)
