@@ -1,0 +1,299 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/token"
+)
+
+// Exchanger makes one HTTP exchange; *exchange.Client does.
+type Exchanger interface {
+	Do(ctx context.Context, req provider.Request, trust exchange.Trust) (provider.Answer, error)
+}
+
+// attempt is one try to get a token, with everything it needs: it runs outside
+// of the reconcile, and reads nothing that may change meanwhile.
+type attempt struct {
+	r       *Reconciler
+	name    types.NamespacedName
+	uid     types.UID
+	label   string // of the provider, for metrics
+	res     provider.Resolved
+	trust   exchange.Trust
+	input   provider.RequestInput
+	inputs  string
+	basis   string
+	request string
+}
+
+// pursue sees to it that a needed token is on its way, and that one no longer needed is not.
+func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
+	if !r.wanted(f) {
+		r.Scheduler.Cancel(string(f.pt.UID))
+		return nil
+	}
+	if err := r.probe(ctx, f); err != nil || f.unwritable != nil {
+		return err
+	}
+	a := &attempt{
+		r: r, name: f.name, uid: f.pt.UID, label: f.origin.Name,
+		res: f.resolved, trust: f.trust, input: f.ask(),
+		inputs: f.inputs, basis: f.basis(), request: f.request(),
+	}
+	// The attempt is looked up when its turn comes: what it is made with may change in the queue.
+	r.memory.update(f.pt.UID, func(m *recollection) { m.attempt, m.basis = a, a.basis })
+	job := exchange.Job{
+		Key: string(f.pt.UID), Host: f.lane(), Namespace: f.pt.Namespace,
+		Limits: f.resolved.Limits, Run: r.run(f.pt.UID),
+	}
+	if f.live() {
+		job.Expires = f.held.Token.ExpiresAt
+	}
+	r.Scheduler.Submit(job)
+	return nil
+}
+
+// lane is what shares limits and pauses: a host, or, where a namespace wrote the
+// URL itself, that namespace's own view of it, so that it cannot slow down others.
+func (f *facts) lane() string {
+	if f.trust.PublicOnly {
+		return f.pt.Namespace + "/" + f.resolved.Host()
+	}
+	return f.resolved.Host()
+}
+
+// run makes the latest attempt of an object, if it is still wanted.
+func (r *Reconciler) run(uid types.UID) func(context.Context) exchange.Outcome {
+	return func(ctx context.Context) exchange.Outcome {
+		var a *attempt
+		r.memory.update(uid, func(m *recollection) { a, m.attempt = m.attempt, nil })
+		if a == nil {
+			return exchange.Outcome{Kind: provider.Input}
+		}
+		return a.run(ctx)
+	}
+}
+
+// wanted tells whether an exchange should be under way now.
+func (r *Reconciler) wanted(f *facts) bool {
+	if f.need() == "" || f.mem.minted != nil || f.pt.Spec.Suspend || f.blocked != nil || f.unwritable != nil {
+		return false
+	}
+	return f.retryDue()
+}
+
+// retryDue tells whether the last failure, if any, allows another attempt: its
+// time has come, something that it depended on changed, or a person asks.
+func (f *facts) retryDue() bool {
+	last := f.mem.failure
+	if last == nil || last.basis != f.basis() {
+		return true
+	}
+	if q := f.request(); q != "" && q != last.request {
+		return true
+	}
+	at := f.retryAt()
+	return !at.IsZero() && !f.now.Before(at)
+}
+
+func (f *facts) retryAt() time.Time {
+	if f.mem.failure == nil {
+		return time.Time{}
+	}
+	var expires time.Time
+	if f.live() {
+		expires = f.held.Token.ExpiresAt
+	}
+	return f.mem.failure.retryAt(expires, string(f.pt.UID))
+}
+
+// run makes the attempt, remembers what came of it and wakes the reconcile.
+func (a *attempt) run(ctx context.Context) exchange.Outcome {
+	began := a.r.Clock.Now()
+	got, frozen, err := a.mint(ctx)
+	defer a.r.alarms.wake(a.name)
+	if err == nil {
+		a.r.memory.update(a.uid, func(m *recollection) {
+			m.minted = &minted{token: got, inputs: a.inputs, request: a.request}
+		})
+		a.r.Metrics.Exchanged(a.label, "success", a.r.Clock.Now().Sub(began))
+		return exchange.Outcome{}
+	}
+	a.r.Metrics.Exchanged(a.label, string(err.Kind), a.r.Clock.Now().Sub(began))
+	a.r.memory.update(a.uid, func(m *recollection) {
+		next := &failure{err: err, frozenUntil: frozen, attempt: 1, at: a.r.Clock.Now(), basis: a.basis, request: a.request}
+		if last := m.failure; last != nil && last.basis == a.basis {
+			next.attempt = last.attempt + 1
+		}
+		m.failure = next
+		if next.definite() {
+			m.handled = a.request
+		}
+	})
+	return exchange.Outcome{Kind: err.Kind, RetryAfter: err.RetryAfter}
+}
+
+// mint tries the refresh token first, if there is one, and then the primary credentials.
+func (a *attempt) mint(ctx context.Context) (token.Token, time.Time, *provider.Error) {
+	if refresh := a.refreshToken(); !refresh.IsZero() {
+		in := a.input
+		in.RefreshToken = refresh
+		got, err := a.ask(ctx, in)
+		if err == nil {
+			a.remember(got, refresh)
+			return got, time.Time{}, nil
+		}
+		if err.Kind != provider.RefreshDenied {
+			return token.Token{}, time.Time{}, err
+		}
+		a.remember(token.Token{}, token.Secret{})
+	}
+	if a.res.Grant != provider.Password {
+		got, err := a.ask(ctx, a.input)
+		if err == nil {
+			a.remember(got, token.Secret{})
+		}
+		return got, time.Time{}, err
+	}
+	return a.login(ctx)
+}
+
+// login tries username and password, which may lock the account: only with the
+// consent of the durable record of logins.
+func (a *attempt) login(ctx context.Context) (token.Token, time.Time, *provider.Error) {
+	grant, frozen, err := a.r.Logins.Begin(ctx, a.res, a.input.Credentials)
+	if err != nil {
+		return token.Token{}, time.Time{}, noRecord(err)
+	}
+	if !frozen.IsZero() {
+		return token.Token{}, frozen, &provider.Error{
+			Kind:    provider.LoginDenied,
+			Problem: "this username and password were refused before",
+			Fix:     "correct username and password in the credential Secret",
+		}
+	}
+	got, failed := a.ask(ctx, a.input)
+	switch {
+	case failed == nil:
+		if err := grant.Worked(ctx); err != nil {
+			a.r.Log.Error(err, "recording a login that worked", "providertoken", a.name)
+		}
+		a.remember(got, token.Secret{})
+		return got, time.Time{}, nil
+	case failed.Kind == provider.LoginDenied:
+		until, err := grant.Refused(ctx)
+		if err != nil {
+			a.r.Log.Error(err, "recording a login that was refused", "providertoken", a.name)
+		}
+		return token.Token{}, until, failed
+	default:
+		maybeJudged := failed.SentMaybe && failed.Status == 0
+		if err := grant.Unanswered(ctx, maybeJudged); err != nil {
+			a.r.Log.Error(err, "recording a login without an answer", "providertoken", a.name)
+		}
+		return token.Token{}, time.Time{}, failed
+	}
+}
+
+func noRecord(err error) *provider.Error {
+	problem := "the login could not be written down before it is tried, which keeps the account from being locked"
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		problem = "another login with the same credential has not ended yet"
+	}
+	return &provider.Error{
+		Kind: provider.Unavailable, Problem: problem,
+		Fix: "if this lasts, check that the operator may write Secrets and ConfigMaps in its own namespace",
+	}
+}
+
+// ask makes one exchange.
+func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Token, *provider.Error) {
+	in.Now, in.ID = a.r.Clock.Now(), uuid.NewString()
+	req, err := a.res.NewRequest(in)
+	if err != nil {
+		return token.Token{}, typed(err)
+	}
+	answer, err := a.r.Exchanger.Do(ctx, req, a.trust)
+	if err != nil {
+		return token.Token{}, typed(err)
+	}
+	got, err := a.res.Decode(req, answer)
+	if err != nil {
+		return token.Token{}, typed(err)
+	}
+	// What is written into a Secret has whole seconds; so has what is remembered.
+	got.IssuedAt, got.ExpiresAt = got.IssuedAt.UTC().Truncate(time.Second), got.ExpiresAt.UTC().Truncate(time.Second)
+	if !a.r.Clock.Now().Before(got.ExpiresAt) {
+		return token.Token{}, &provider.Error{
+			Kind: provider.Unavailable, Status: answer.Status, SentMaybe: true,
+			Problem: "the token endpoint issued a token that has expired already",
+			Fix:     "check the clocks of the provider and of the cluster's nodes",
+		}
+	}
+	return got, nil
+}
+
+// typed is err as the *provider.Error that both packages promise.
+func typed(err error) *provider.Error {
+	var pe *provider.Error
+	if errors.As(err, &pe) {
+		return pe
+	}
+	return &provider.Error{Kind: provider.Unavailable, Problem: "the exchange failed in an unexpected way"}
+}
+
+// sessionBasis is what a refresh token belongs to.
+func (a *attempt) sessionBasis() string {
+	return a.inputs + "|" + a.res.TokenURL + "|" + version(a.input.Credentials)
+}
+
+// refreshToken is the one to use, if it came with the same credentials and still works.
+func (a *attempt) refreshToken() token.Secret {
+	var found token.Secret
+	if a.res.UseRefreshToken == provider.Never {
+		return found
+	}
+	a.r.memory.update(a.uid, func(m *recollection) {
+		s := m.session
+		if s != nil && s.basis == a.sessionBasis() && (s.expires.IsZero() || a.r.Clock.Now().Before(s.expires)) {
+			found = s.refresh
+		}
+	})
+	return found
+}
+
+// remember keeps the refresh token of an answer, or the one that was used when
+// the answer brings none (RFC 6749 section 6).
+func (a *attempt) remember(got token.Token, used token.Secret) {
+	next := &session{refresh: got.Refresh, expires: got.RefreshExpiresAt, basis: a.sessionBasis()}
+	a.r.memory.update(a.uid, func(m *recollection) {
+		switch {
+		case !got.Refresh.IsZero():
+			m.session = next
+		case used.IsZero():
+			m.session = nil
+		}
+	})
+}
+
+// recover lets an object whose attempt panicked be tried again, later.
+func (r *Reconciler) recover(uid types.UID) {
+	name, known := r.memory.nameOf(uid)
+	if !known {
+		return
+	}
+	r.memory.update(uid, func(m *recollection) {
+		m.failure = &failure{
+			err:     &provider.Error{Kind: provider.Unavailable, Problem: "the operator failed while it asked for a token", Fix: "look at the operator's log, and report it"},
+			attempt: 5, at: r.Clock.Now(), basis: m.basis,
+		}
+	})
+	r.alarms.wake(name)
+}

@@ -1,0 +1,79 @@
+package controller
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+)
+
+// CacheOptions restricts the manager's own cache: ProviderTokens to a shard,
+// ConfigMaps to labelled CA bundles, everything to namespaces (all when none).
+// Secrets are in caches of their own; see NewSecretCache.
+func CacheOptions(namespaces []string, shard labels.Selector) (cache.Options, error) {
+	bundles, err := exists(v1alpha1.CABundleLabel)
+	if err != nil {
+		return cache.Options{}, err
+	}
+	return cache.Options{
+		DefaultNamespaces: byNamespace(namespaces),
+		DefaultTransform:  cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.ProviderToken{}: {Label: shard},
+			&corev1.ConfigMap{}:       {Label: bundles},
+		},
+	}, nil
+}
+
+// NewSecretCache makes a cache of the Secrets that carry a label, selected by the
+// API server: memory grows with what the operator uses, not with the cluster.
+// There are two, for credentials and for targets, since one label selector cannot
+// say "either".
+func NewSecretCache(cfg *rest.Config, scheme *runtime.Scheme, label string, namespaces []string) (*SecretCache, error) {
+	selector, err := exists(label)
+	if err != nil {
+		return nil, err
+	}
+	c, err := cache.New(cfg, cache.Options{
+		Scheme:            scheme,
+		DefaultNamespaces: byNamespace(namespaces),
+		DefaultTransform:  cache.TransformStripManagedFields(),
+		ByObject:          map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: selector}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the cache of Secrets with label %s: %w", label, err)
+	}
+	return &SecretCache{Cache: c}, nil
+}
+
+// SecretCache is a cache that a manager starts together with its own.
+type SecretCache struct{ cache.Cache }
+
+// GetCache makes a manager treat it as a cache.
+func (c *SecretCache) GetCache() cache.Cache { return c.Cache }
+
+func exists(label string) (labels.Selector, error) {
+	r, err := labels.NewRequirement(label, selection.Exists, nil)
+	if err != nil {
+		return nil, err
+	}
+	return labels.NewSelector().Add(*r), nil
+}
+
+func byNamespace(names []string) map[string]cache.Config {
+	if len(names) == 0 {
+		return nil
+	}
+	m := map[string]cache.Config{}
+	for _, n := range names {
+		m[n] = cache.Config{}
+	}
+	return m
+}

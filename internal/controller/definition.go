@@ -1,0 +1,247 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/provider"
+)
+
+// origin is where the definition of a ProviderToken comes from.
+type origin struct {
+	Kind v1alpha1.ProviderKind
+	Name string
+	// Version changes whenever the definition does.
+	Version string
+	// Vouched is true when the catalog or a ClusterTokenProvider stands for the
+	// whole endpoint, so that credentials need not name it themselves.
+	Vouched    bool
+	Definition provider.Definition
+}
+
+// boundTo is the value that a credential Secret's label must have.
+func (o origin) boundTo() string {
+	if o.Kind == v1alpha1.InlineProvider {
+		return v1alpha1.CredentialsForValue("ProviderToken", o.Name)
+	}
+	return v1alpha1.CredentialsForValue(o.Kind, o.Name)
+}
+
+// findOrigin reads the definition that pt wants. What the user has to mend comes
+// back as a problem; an error is the API server's.
+func (r *Reconciler) findOrigin(ctx context.Context, pt *v1alpha1.ProviderToken) (origin, *problem, error) {
+	if pt.Spec.Provider != nil {
+		return r.inlineOrigin(ctx, pt)
+	}
+	ref := pt.Spec.ProviderRef
+	switch ref.Kind {
+	case v1alpha1.NamespacedProvider:
+		var tp v1alpha1.TokenProvider
+		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: pt.Namespace, Name: ref.Name}, &tp); err != nil {
+			return missingProvider(err, ref, pt.Namespace)
+		}
+		return r.objectOrigin(ctx, ref, tp.Generation, tp.Spec, pt.Namespace)
+	case v1alpha1.ClusterProvider:
+		if !r.Options.ClusterProviders {
+			return origin{Kind: ref.Kind, Name: ref.Name}, providerProblem(v1alpha1.ReasonProviderUnavailableHere,
+				"this installation watches single namespaces and reads no ClusterTokenProvider; use a TokenProvider in this namespace instead"), nil
+		}
+		var ctp v1alpha1.ClusterTokenProvider
+		if err := r.Client.Get(ctx, client.ObjectKey{Name: ref.Name}, &ctp); err != nil {
+			return missingProvider(err, ref, "")
+		}
+		return r.objectOrigin(ctx, ref, ctp.Generation, ctp.Spec, "")
+	default:
+		return r.builtinOrigin(ref)
+	}
+}
+
+func (r *Reconciler) builtinOrigin(ref *v1alpha1.ProviderReference) (origin, *problem, error) {
+	o := origin{Kind: v1alpha1.BuiltinProvider, Name: ref.Name, Version: r.Catalog.Version(ref.Name), Vouched: true}
+	def, known := r.Catalog.Get(ref.Name)
+	if !known {
+		return o, providerProblem(v1alpha1.ReasonProviderNotFound, fmt.Sprintf(
+			"the catalog has no provider %q, only %s; correct providerRef.name, or set providerRef.kind to TokenProvider or ClusterTokenProvider",
+			ref.Name, join(r.Catalog.Names()))), nil
+	}
+	o.Definition = def
+	return o, nil, nil
+}
+
+func (r *Reconciler) inlineOrigin(ctx context.Context, pt *v1alpha1.ProviderToken) (origin, *problem, error) {
+	o := origin{Kind: v1alpha1.InlineProvider, Name: pt.Name, Version: strconv.FormatInt(pt.Generation, 10)}
+	if !r.Options.InlineProviders {
+		return o, providerProblem(v1alpha1.ReasonInlineProviderDisabled,
+			"this installation allows no spec.provider; use providerRef with a catalog entry, a TokenProvider or a ClusterTokenProvider"), nil
+	}
+	var p *problem
+	var err error
+	o.Definition, p, err = r.define(ctx, *pt.Spec.Provider, pt.Namespace)
+	return o, p, err
+}
+
+func (r *Reconciler) objectOrigin(ctx context.Context, ref *v1alpha1.ProviderReference, generation int64, spec v1alpha1.ProviderDefinition, namespace string) (origin, *problem, error) {
+	o := origin{
+		Kind: ref.Kind, Name: ref.Name,
+		Version: strconv.FormatInt(generation, 10),
+		Vouched: ref.Kind == v1alpha1.ClusterProvider,
+	}
+	var p *problem
+	var err error
+	o.Definition, p, err = r.define(ctx, spec, namespace)
+	return o, p, err
+}
+
+// missingProvider tells a provider object that does not exist (yet) from an API server that does not answer.
+func missingProvider(err error, ref *v1alpha1.ProviderReference, namespace string) (origin, *problem, error) {
+	o := origin{Kind: ref.Kind, Name: ref.Name}
+	if !apierrors.IsNotFound(err) {
+		return o, nil, fmt.Errorf("reading %s %s: %w", ref.Kind, ref.Name, err)
+	}
+	where := ""
+	if namespace != "" {
+		where = " in namespace " + namespace
+	}
+	return o, &problem{
+		Condition: v1alpha1.CredentialsResolvedCondition,
+		Reason:    v1alpha1.ReasonWaitingForProvider,
+		Late:      v1alpha1.ReasonProviderNotFound,
+		Message:   fmt.Sprintf("%s %q does not exist%s; create it, or correct providerRef", ref.Kind, ref.Name, where),
+		Waiting:   true,
+	}, nil
+}
+
+// define turns the API's form of a definition into the provider's, on top of its base.
+func (r *Reconciler) define(ctx context.Context, spec v1alpha1.ProviderDefinition, namespace string) (provider.Definition, *problem, error) {
+	def := convert(spec)
+	if spec.CABundleRef != nil {
+		pem, p, err := r.caBundle(ctx, *spec.CABundleRef, namespace)
+		if p != nil || err != nil {
+			return def, p, err
+		}
+		def.CABundle = pem
+	}
+	if spec.Base == "" {
+		return def, nil, nil
+	}
+	base, known := r.Catalog.Get(spec.Base)
+	if !known {
+		return def, providerProblem(v1alpha1.ReasonInvalidProvider, fmt.Sprintf(
+			"the catalog has no entry %q to start from, only %s; correct base", spec.Base, join(r.Catalog.Names()))), nil
+	}
+	if spec.Method != "" {
+		flat, err := base.WithMethod(spec.Method)
+		if err != nil {
+			return def, providerProblem(v1alpha1.ReasonInvalidProvider, err.Error()), nil
+		}
+		base = flat
+	}
+	merged, err := provider.Overlay(base, def)
+	if err != nil {
+		return def, providerProblem(v1alpha1.ReasonInvalidProvider, err.Error()), nil
+	}
+	return merged, nil, nil
+}
+
+// caBundle reads a bundle out of a labelled ConfigMap.
+func (r *Reconciler) caBundle(ctx context.Context, ref v1alpha1.ConfigMapKeyReference, namespace string) (string, *problem, error) {
+	if ref.Namespace != "" {
+		namespace = ref.Namespace
+	}
+	key := ref.Key
+	if key == "" {
+		key = "ca.crt"
+	}
+	var cm corev1.ConfigMap
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, &cm)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return "", nil, fmt.Errorf("reading ConfigMap %s/%s: %w", namespace, ref.Name, err)
+	}
+	if err != nil || cm.Data[key] == "" {
+		return "", &problem{
+			Condition: v1alpha1.CredentialsResolvedCondition,
+			Reason:    v1alpha1.ReasonWaitingForProvider,
+			Late:      v1alpha1.ReasonInvalidProvider,
+			Message: fmt.Sprintf("there is no ConfigMap %s/%s with the label %s and a key %s, as caBundleRef wants; create it, or correct caBundleRef",
+				namespace, ref.Name, v1alpha1.CABundleLabel, key),
+			Waiting: true,
+		}, nil
+	}
+	return cm.Data[key], nil, nil
+}
+
+// convert maps the API's definition onto the provider's, field by field.
+func convert(s v1alpha1.ProviderDefinition) provider.Definition {
+	d := provider.Definition{
+		TokenURL:             s.TokenURL,
+		Grant:                provider.Grant(s.Grant),
+		ClientAuthentication: provider.ClientAuthentication(s.ClientAuthentication),
+		ClientID:             s.ClientID,
+		Scopes:               texts(s.Scopes),
+		FormParameters:       textMap(s.FormParameters),
+		TokenLifetime:        provider.Duration{Duration: duration(s.TokenLifetime)},
+		UseRefreshToken:      provider.RefreshTokenUse(s.UseRefreshToken),
+		CABundle:             s.CABundle,
+	}
+	if q := s.Request; q != nil {
+		d.Request = provider.RequestFormat{
+			Method:            string(q.Method),
+			Headers:           textMap(q.Headers),
+			Login:             provider.LoginPlacement(q.Login),
+			AssertionLifetime: provider.Duration{Duration: duration(q.AssertionLifetime)},
+		}
+	}
+	if a := s.Response; a != nil {
+		d.Response = provider.ResponseFormat{
+			AccessToken:      texts(a.AccessToken),
+			TokenType:        texts(a.TokenType),
+			ExpiresIn:        texts(a.ExpiresIn),
+			ExpiresAt:        texts(a.ExpiresAt),
+			RefreshToken:     texts(a.RefreshToken),
+			RefreshExpiresIn: texts(a.RefreshExpiresIn),
+			Scope:            texts(a.Scope),
+			Error:            texts(a.Error),
+		}
+	}
+	if l := s.Limits; l != nil {
+		d.Limits = provider.Limits{Concurrency: int(l.Concurrency), PerSecond: int(l.PerSecond)}
+	}
+	return d
+}
+
+func duration(d *metav1.Duration) time.Duration {
+	if d == nil {
+		return 0
+	}
+	return d.Duration
+}
+
+func texts[S ~string](in []S) []string {
+	if in == nil {
+		return nil
+	}
+	out := make([]string, len(in))
+	for i, s := range in {
+		out[i] = string(s)
+	}
+	return out
+}
+
+func textMap[S ~string](in map[string]S) map[string]string {
+	if in == nil {
+		return nil
+	}
+	out := make(map[string]string, len(in))
+	for k, s := range in {
+		out[k] = string(s)
+	}
+	return out
+}

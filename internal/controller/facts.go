@@ -1,0 +1,303 @@
+package controller
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/schedule"
+	"github.com/providertoken/operator/internal/target"
+)
+
+// inputsVersion tells hashes of one recipe from those of another. A hash of an
+// unknown version counts as unchanged, so that an upgrade mints nothing.
+const inputsVersion = "v1:"
+
+// facts is everything that one reconcile knows. Phases add to it; only report
+// turns it into conditions.
+type facts struct {
+	now  time.Time
+	pt   *v1alpha1.ProviderToken
+	name types.NamespacedName
+	mem  recollection
+
+	origin      origin
+	resolved    provider.Resolved
+	credentials provider.Credentials
+	trust       exchange.Trust
+	// blocked is why no exchange can be tried.
+	blocked *problem
+
+	// have is the target as observed; nil when absent.
+	have *corev1.Secret
+	seen target.Observation
+	// lagging is true while the cache has not caught up with our own last write.
+	lagging bool
+	// held is the newest token known for this object, in the target or in memory;
+	// nil when there is none. It may have expired.
+	held *target.Content
+	// unwritable is why the target cannot be written.
+	unwritable *problem
+	// repaired is true when this reconcile mended the target without a new token.
+	repaired bool
+
+	inputs string
+	policy schedule.Policy
+}
+
+// gather reads what the reconcile is about. It asks the caches; the API server
+// only where they cannot know.
+func (r *Reconciler) gather(ctx context.Context, pt *v1alpha1.ProviderToken) (*facts, error) {
+	f := &facts{
+		now:    r.Clock.Now(),
+		pt:     pt,
+		name:   client.ObjectKeyFromObject(pt),
+		inputs: inputs(pt),
+		policy: policy(pt.Spec.Refresh),
+	}
+	f.mem = r.memory.of(f.name, pt.UID)
+	if err := r.prepare(ctx, f); err != nil {
+		return nil, err
+	}
+	return f, r.observe(ctx, f)
+}
+
+// prepare finds out whether and how an exchange could be made.
+func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
+	var err error
+	f.origin, f.blocked, err = r.findOrigin(ctx, f.pt)
+	if err != nil || f.blocked != nil {
+		return err
+	}
+	w, p, err := r.openWallet(ctx, f.pt, f.origin)
+	if err != nil || p != nil {
+		f.blocked = p
+		return err
+	}
+	parameters := map[string]string{}
+	if ref := f.pt.Spec.ProviderRef; ref != nil {
+		parameters = textMap(ref.Parameters)
+	}
+	f.resolved, err = f.origin.Definition.Resolve(parameters, w.has)
+	if err != nil {
+		f.blocked = inputProblem(err)
+		return nil
+	}
+	f.credentials = w.credentials()
+	vouched := f.origin.Vouched && !f.resolved.FreeHost
+	if !vouched && !w.allows(f.resolved.Host()) {
+		f.blocked = providerProblem(v1alpha1.ReasonHostNotAllowed, fmt.Sprintf(
+			"every credential Secret must name %s in its annotation %s before its content is sent there",
+			f.resolved.Host(), v1alpha1.AllowedHostsAnnotation))
+		return nil
+	}
+	f.trust = exchange.Trust{CABundle: f.resolved.CABundle, PublicOnly: !vouched}
+	// A request that cannot be made is found now, not in the queue.
+	if _, err := f.resolved.NewRequest(f.ask()); err != nil {
+		f.blocked = inputProblem(err)
+	}
+	return nil
+}
+
+// ask is what to ask the provider for, without a refresh token.
+func (f *facts) ask() provider.RequestInput {
+	return provider.RequestInput{
+		Credentials: f.credentials,
+		Scopes:      texts(f.pt.Spec.Scopes),
+		Audience:    f.pt.Spec.Audience,
+		Resources:   f.pt.Spec.Resources,
+		Now:         f.now,
+		ID:          "-",
+	}
+}
+
+// basis is what an attempt would be made with; another basis deserves another try.
+func (f *facts) basis() string {
+	return strings.Join([]string{f.inputs, string(f.origin.Kind), f.origin.Version, version(f.credentials)}, "|")
+}
+
+// observe looks at the target: in the cache when that can be believed, else live.
+func (r *Reconciler) observe(ctx context.Context, f *facts) error {
+	if err := target.Check(f.pt.Spec.Target); err != nil {
+		f.unwritable = targetProblem(err, f.pt.TargetName())
+	}
+	var cached corev1.Secret
+	key := client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()}
+	err := r.Targets.Get(ctx, key, &cached)
+	switch {
+	case apierrors.IsNotFound(err):
+		// Absent, or there without our label, or the cache is late: only a live read can tell.
+		return r.observeLive(ctx, f)
+	case err != nil:
+		return fmt.Errorf("reading target Secret: %w", err)
+	}
+	if f.mem.published != nil && older(cached.ResourceVersion, f.mem.published.resourceVersion) {
+		f.lagging = true
+		f.have, f.seen = &cached, target.Observe(f.pt, &cached)
+		f.held = &f.mem.published.content
+		return nil
+	}
+	f.see(&cached)
+	if f.mem.published == nil && !f.mem.looked && f.need() != "" {
+		// Before the first mint of an object in a process: another one may just have published.
+		return r.observeLive(ctx, f)
+	}
+	r.adopt(f)
+	return nil
+}
+
+func (r *Reconciler) observeLive(ctx context.Context, f *facts) error {
+	live, err := r.Writer.Get(ctx, client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()})
+	if err != nil {
+		return fmt.Errorf("reading target Secret: %w", err)
+	}
+	f.see(live)
+	r.memory.update(f.pt.UID, func(m *recollection) { m.looked = true })
+	r.adopt(f)
+	return nil
+}
+
+// see takes s for what the target is.
+func (f *facts) see(s *corev1.Secret) {
+	f.lagging = false
+	f.have, f.seen, f.held = s, target.Observe(f.pt, s), nil
+	if c := f.seen.Content; c != nil && (f.seen.Intact || !c.Token.Access.IsZero()) {
+		f.held = c
+	}
+	// Memory wins over an older token that somebody put back, and over a template
+	// that left the token itself unreadable.
+	if p := f.mem.published; p != nil && (f.held == nil || !f.held.Token.IssuedAt.After(p.content.Token.IssuedAt)) {
+		f.held = &p.content
+	}
+	if f.unwritable == nil {
+		f.unwritable = targetProblem(target.Accepts(f.pt, s), f.pt.TargetName())
+	}
+}
+
+// adopt remembers a token that was found in the target, as after a restart or a restore.
+func (r *Reconciler) adopt(f *facts) {
+	if f.mem.published != nil || f.held == nil {
+		return
+	}
+	p := &published{resourceVersion: f.seen.ResourceVersion, content: *f.held}
+	f.mem.published = p
+	r.memory.update(f.pt.UID, func(m *recollection) { m.published = p })
+}
+
+// older tells whether resource version a was before b.
+func older(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && order < 0
+}
+
+// live tells whether the held token has not expired.
+func (f *facts) live() bool {
+	return f.held != nil && f.now.Before(f.held.Token.ExpiresAt)
+}
+
+// current tells whether the held token is for the spec as it is now.
+func (f *facts) current() bool {
+	return f.held != nil && (f.held.Inputs == f.inputs || !strings.HasPrefix(f.held.Inputs, inputsVersion))
+}
+
+// refreshAt is when the held token is to be replaced; zero when there is none.
+func (f *facts) refreshAt() time.Time {
+	if f.held == nil {
+		return time.Time{}
+	}
+	return refreshAt(f.pt, f.held.Token.IssuedAt, f.held.Token.ExpiresAt)
+}
+
+func refreshAt(pt *v1alpha1.ProviderToken, issued, expires time.Time) time.Time {
+	return schedule.RefreshAt(issued, expires, policy(pt.Spec.Refresh), schedule.Seed(string(pt.UID), issued))
+}
+
+// need is why a new token is wanted; empty when it is not.
+type need string
+
+const (
+	needFirst     need = "first token"
+	needExpired   need = "expired"
+	needChanged   need = "spec changed"
+	needRequested need = "refresh requested"
+	needDue       need = "due"
+)
+
+// need decides, before anything is fetched.
+func (f *facts) need() need {
+	switch {
+	case f.held == nil:
+		return needFirst
+	case !f.live():
+		return needExpired
+	case !f.current():
+		return needChanged
+	case f.request() != "":
+		return needRequested
+	case !f.now.Before(f.refreshAt()):
+		return needDue
+	}
+	return ""
+}
+
+// request is the refresh request that nobody served yet; empty when there is none.
+func (f *facts) request() string {
+	wanted := f.pt.Annotations[v1alpha1.RefreshRequestedAtAnnotation]
+	if wanted == "" || wanted == f.pt.Status.RefreshHandled || wanted == f.mem.handled {
+		return ""
+	}
+	if f.held != nil && f.held.HandledRefresh == wanted {
+		return ""
+	}
+	return wanted
+}
+
+func policy(p *v1alpha1.RefreshPolicy) schedule.Policy {
+	if p == nil {
+		return schedule.Policy{}
+	}
+	return schedule.Policy{
+		AtPercent:       int(p.AtPercent),
+		MinimumLead:     duration(p.MinimumLead),
+		MinimumInterval: duration(p.MinimumInterval),
+	}
+}
+
+// inputs is a versioned hash over what in the ProviderToken itself decides which
+// token it gets: no secrets, and nothing of the catalog or of provider objects,
+// whose change is used from the next refresh on.
+func inputs(pt *v1alpha1.ProviderToken) string {
+	fixed := struct {
+		Ref         *v1alpha1.ProviderReference  `json:"ref,omitempty"`
+		Inline      *v1alpha1.ProviderDefinition `json:"inline,omitempty"`
+		Credentials v1alpha1.Credentials         `json:"credentials"`
+		Scopes      []v1alpha1.Scope             `json:"scopes,omitempty"`
+		Audience    string                       `json:"audience,omitempty"`
+		Resources   []string                     `json:"resources,omitempty"`
+	}{pt.Spec.ProviderRef.DeepCopy(), pt.Spec.Provider.DeepCopy(), pt.Spec.Credentials, pt.Spec.Scopes, pt.Spec.Audience, pt.Spec.Resources}
+	if fixed.Ref != nil && fixed.Ref.Kind == "" {
+		fixed.Ref.Kind = v1alpha1.BuiltinProvider
+	}
+	if d := fixed.Inline; d != nil {
+		d.Limits, d.CABundle, d.CABundleRef, d.TokenLifetime, d.UseRefreshToken = nil, "", nil, nil, ""
+	}
+	data, err := json.Marshal(fixed)
+	if err != nil {
+		return "" // cannot happen: plain strings and maps
+	}
+	sum := sha256.Sum256(data)
+	return inputsVersion + hex.EncodeToString(sum[:16])
+}

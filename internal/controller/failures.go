@@ -1,0 +1,130 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/schedule"
+	"github.com/providertoken/operator/internal/target"
+)
+
+// problem is what stands in the way, in the terms of conditions. This file is
+// the only place where errors become problems.
+type problem struct {
+	// Condition that it makes false.
+	Condition string
+	// Reason while it may still pass by itself; Late is used instead once a
+	// Waiting problem has lasted too long.
+	Reason, Late string
+	// Message is one sentence that says what to do next. It does not change while the problem lasts.
+	Message string
+	// Waiting problems are normal while the objects of one commit arrive.
+	Waiting bool
+	// Stalled problems need a person.
+	Stalled bool
+}
+
+func providerProblem(reason, message string) *problem {
+	return &problem{Condition: v1alpha1.CredentialsResolvedCondition, Reason: reason, Message: message, Stalled: true}
+}
+
+// inputProblem is an *provider.Error of kind Input found before an exchange.
+func inputProblem(err error) *problem {
+	return providerProblem(v1alpha1.ReasonInvalidCredentials, err.Error())
+}
+
+// targetProblem says what a *target.Error means; nil when it is the API server's and worth a retry.
+func targetProblem(err error, secret string) *problem {
+	var te *target.Error
+	if !errors.As(err, &te) {
+		return nil
+	}
+	reason := map[target.Reason]string{
+		target.Foreign:         v1alpha1.ReasonTargetConflict,
+		target.Immutable:       v1alpha1.ReasonTargetImmutable,
+		target.TypeMismatch:    v1alpha1.ReasonTargetTypeMismatch,
+		target.TooLarge:        v1alpha1.ReasonTargetTooLarge,
+		target.InvalidTemplate: v1alpha1.ReasonInvalidTemplate,
+		target.Refused:         v1alpha1.ReasonTargetRefused,
+	}[te.Reason]
+	if reason == "" {
+		return nil
+	}
+	return &problem{
+		Condition: v1alpha1.SecretPublishedCondition,
+		Reason:    reason,
+		Message:   fmt.Sprintf("Secret %q: %s", secret, te.Error()),
+		Stalled:   te.Reason != target.Refused,
+	}
+}
+
+// failure is an exchange that did not bring a token.
+type failure struct {
+	err *provider.Error
+	// frozenUntil is set when the login was not even tried.
+	frozenUntil time.Time
+	attempt     int
+	at          time.Time
+	// basis is what was tried with: another basis deserves a try of its own.
+	basis string
+	// request is the refresh request that the attempt answered.
+	request string
+}
+
+// definite failures do not get better by trying again.
+func (f *failure) definite() bool {
+	switch f.err.Kind {
+	case provider.Denied, provider.LoginDenied, provider.Input, provider.Misconfigured:
+		return true
+	}
+	return false
+}
+
+// retryAt is when the next attempt may begin; zero when only an edit can help.
+func (f *failure) retryAt(expires time.Time, seed string) time.Time {
+	if !f.frozenUntil.IsZero() {
+		return f.frozenUntil
+	}
+	return schedule.RetryAt(schedule.Failure{
+		Class: schedule.Class(f.err.Kind), Attempt: f.attempt, At: f.at,
+		Expires: expires, RetryAfter: f.err.RetryAfter, Seed: seed,
+	})
+}
+
+// problem tells a failure, and until when the token at hand (if any) works.
+func (f *failure) problem(o origin, host string, expires time.Time, live bool) *problem {
+	message := fmt.Sprintf("%s at %s: %s", o.Name, host, f.err.Error())
+	if live {
+		message += fmt.Sprintf("; the token in the Secret works until %s", stamp(expires))
+	}
+	p := &problem{Condition: v1alpha1.TokenIssuedCondition, Message: message}
+	switch f.err.Kind {
+	case provider.Input:
+		p.Condition, p.Reason, p.Stalled = v1alpha1.CredentialsResolvedCondition, v1alpha1.ReasonInvalidCredentials, true
+	case provider.Denied:
+		p.Reason, p.Stalled = v1alpha1.ReasonRequestDenied, true
+	case provider.LoginDenied:
+		p.Reason, p.Stalled = v1alpha1.ReasonLoginDenied, true
+		if !f.frozenUntil.IsZero() {
+			p.Reason = v1alpha1.ReasonLoginFrozen
+			p.Message += fmt.Sprintf("; to keep the account from being locked, this login is not tried again before %s, or until the credential Secret changes", stamp(f.frozenUntil))
+		}
+	case provider.RefreshDenied:
+		p.Reason = v1alpha1.ReasonRefreshDenied
+	case provider.Throttled:
+		p.Reason = v1alpha1.ReasonThrottled
+	case provider.Misconfigured:
+		p.Reason, p.Stalled = v1alpha1.ReasonProviderMisconfigured, true
+	default:
+		p.Reason = v1alpha1.ReasonProviderUnavailable
+	}
+	return p
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+func join(names []string) string { return strings.Join(names, ", ") }

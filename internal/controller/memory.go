@@ -1,0 +1,107 @@
+package controller
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/providertoken/operator/internal/target"
+	"github.com/providertoken/operator/internal/token"
+)
+
+// minted is a token that waits to be published, with what it was asked for.
+type minted struct {
+	token   token.Token
+	inputs  string
+	request string
+}
+
+// published is what the operator last wrote to, or recognised in, the target.
+type published struct {
+	resourceVersion string
+	content         target.Content
+}
+
+// session is a refresh token and what it came with. It lives in memory only:
+// the primary credentials work unattended, so its loss costs one login.
+type session struct {
+	refresh token.Secret
+	expires time.Time // zero when not stated
+	basis   string    // endpoint and credentials that opened it
+}
+
+// recollection is what is remembered of one ProviderToken between reconciles.
+type recollection struct {
+	published *published
+	minted    *minted
+	failure   *failure
+	session   *session
+	// attempt waits for its turn at the provider.
+	attempt *attempt
+	// basis of the last attempt.
+	basis string
+	// looked is true once the target was read live in this process.
+	looked bool
+	// handled is the last refresh request that a definite failure used up.
+	handled string
+}
+
+// memory holds a recollection for each UID. Its methods may be called from any goroutine.
+type memory struct {
+	mu     sync.Mutex
+	byUID  map[types.UID]*recollection
+	byName map[types.NamespacedName]types.UID
+}
+
+func newMemory() *memory {
+	return &memory{byUID: map[types.UID]*recollection{}, byName: map[types.NamespacedName]types.UID{}}
+}
+
+// of returns a copy of what is remembered. A name that now belongs to another
+// UID drops the memory of the former one.
+func (m *memory) of(name types.NamespacedName, uid types.UID) recollection {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if old, known := m.byName[name]; known && old != uid {
+		delete(m.byUID, old)
+	}
+	m.byName[name] = uid
+	r := m.byUID[uid]
+	if r == nil {
+		r = &recollection{}
+		m.byUID[uid] = r
+	}
+	return *r
+}
+
+// update changes what is remembered of uid; nothing when it was forgotten.
+func (m *memory) update(uid types.UID, change func(*recollection)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r := m.byUID[uid]; r != nil {
+		change(r)
+	}
+}
+
+// forget drops what is remembered under name, and returns its UID if there was any.
+func (m *memory) forget(name types.NamespacedName) (types.UID, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	uid, known := m.byName[name]
+	delete(m.byName, name)
+	delete(m.byUID, uid)
+	return uid, known
+}
+
+// nameOf returns the name under which uid is known.
+func (m *memory) nameOf(uid types.UID) (types.NamespacedName, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, known := range m.byName {
+		if known == uid {
+			return name, true
+		}
+	}
+	return types.NamespacedName{}, false
+}

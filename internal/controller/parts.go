@@ -1,0 +1,103 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/metrics"
+	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/target"
+)
+
+// sweepInterval is the time between two clearings of login records.
+const sweepInterval = 24 * time.Hour
+
+// Clock is what the operator takes time from.
+type Clock interface {
+	clock.WithDelayedExecution
+	exchange.AlarmClock
+}
+
+// Parts are what a manager's controller is made of. All fields but Namespaces are required.
+type Parts struct {
+	// Config reaches the API server.
+	Config *rest.Config
+	// Live reads and writes without a cache.
+	Live client.Client
+	// Namespaces to work in; all when empty.
+	Namespaces []string
+	// OperatorNamespace holds the operator's own records.
+	OperatorNamespace string
+	Catalog           *provider.Catalog
+	Exchanger         Exchanger
+	Clock             Clock
+	Metrics           *metrics.Metrics
+	Options           Options
+}
+
+// Setup puts the controller, its caches and its scheduler into mgr.
+func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
+	credentials, err := NewSecretCache(p.Config, mgr.GetScheme(), v1alpha1.CredentialsForLabel, p.Namespaces)
+	if err != nil {
+		return err
+	}
+	targets, err := NewSecretCache(p.Config, mgr.GetScheme(), v1alpha1.TargetLabel, p.Namespaces)
+	if err != nil {
+		return err
+	}
+	log := mgr.GetLogger().WithName("providertoken")
+	logins := &Logins{Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now}
+	r := &Reconciler{
+		Client:      mgr.GetClient(),
+		Credentials: credentials,
+		Targets:     targets,
+		Writer:      &target.Writer{Client: p.Live, Live: p.Live},
+		Catalog:     p.Catalog,
+		Exchanger:   p.Exchanger,
+		Logins:      logins,
+		Clock:       p.Clock,
+		Events:      mgr.GetEventRecorder("providertoken"),
+		Metrics:     p.Metrics,
+		Log:         log,
+		Options:     p.Options,
+	}
+	r.Scheduler = exchange.NewScheduler(exchange.SchedulerOptions{Clock: p.Clock, Panicked: func(key string, _ any) {
+		// What a panic says may hold a secret.
+		log.Error(errPanicked, "an exchange panicked", "uid", key)
+		r.recover(types.UID(key))
+	}})
+	sweep := manager.RunnableFunc(func(ctx context.Context) error {
+		for {
+			if err := logins.Sweep(ctx); err != nil {
+				log.Error(err, "clearing old login records")
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-p.Clock.After(sweepInterval):
+			}
+		}
+	})
+	err = errors.Join(
+		mgr.Add(credentials), mgr.Add(targets),
+		mgr.Add(manager.RunnableFunc(r.Scheduler.Run)), mgr.Add(sweep),
+		r.SetupWithManager(ctx, mgr, credentials, targets),
+	)
+	if err != nil {
+		return fmt.Errorf("setting up the controller: %w", err)
+	}
+	return nil
+}
+
+var errPanicked = errors.New("a bug in the operator; please report it with the lines around this one")

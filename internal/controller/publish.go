@@ -1,0 +1,160 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/target"
+)
+
+// publish brings the target to where it should be, with at most one write: the
+// token that was just minted, or a repair with the one at hand. A token that was
+// minted stays in memory until it is published or the spec changes.
+func (r *Reconciler) publish(ctx context.Context, f *facts) error {
+	content, fresh := r.content(f)
+	if content == nil || f.unwritable != nil {
+		return nil
+	}
+	want, err := r.render(f, content)
+	if err != nil {
+		return r.refuse(f, err, fresh)
+	}
+	if !fresh && (f.lagging || target.Matches(f.have, want)) {
+		return nil
+	}
+	saved, err := r.write(ctx, f, want)
+	if err != nil {
+		return r.refuse(f, err, fresh)
+	}
+	r.published(f, saved, content, fresh)
+	return nil
+}
+
+// render makes the Secret for content. Where a template left the token
+// unreadable, all that can be mended is what surrounds the data.
+func (r *Reconciler) render(f *facts, content *target.Content) (*corev1.Secret, error) {
+	if content.Token.Access.IsZero() {
+		return target.Repair(f.pt, f.have)
+	}
+	return target.Render(f.pt, *content)
+}
+
+// refuse notes why the target cannot be written; an error is worth a prompt retry.
+func (r *Reconciler) refuse(f *facts, err error, fresh bool) error {
+	var te *target.Error
+	if errors.As(err, &te) && te.Reason == target.InvalidToken {
+		if fresh {
+			r.discard(f)
+		}
+		return nil
+	}
+	if f.unwritable = targetProblem(err, f.pt.TargetName()); f.unwritable != nil {
+		return nil
+	}
+	return fmt.Errorf("publishing the token: %w", err)
+}
+
+// discard drops a token that no Secret can hold, and counts it as a failed exchange.
+func (r *Reconciler) discard(f *facts) {
+	failed := &failure{
+		err: &provider.Error{
+			Kind:    provider.Unavailable,
+			Problem: "the provider issued a token that cannot be written into a Secret",
+			Fix:     "check response.accessToken in the provider's definition",
+		},
+		attempt: 1, at: f.now, basis: f.basis(),
+	}
+	f.mem.minted, f.mem.failure = nil, failed
+	r.memory.update(f.pt.UID, func(m *recollection) { m.minted, m.failure = nil, failed })
+}
+
+// content is what the target should hold, and whether it is a new token; nil when
+// there is nothing to say.
+func (r *Reconciler) content(f *facts) (content *target.Content, fresh bool) {
+	if m := f.mem.minted; m != nil {
+		if m.inputs != f.inputs {
+			r.memory.update(f.pt.UID, func(mem *recollection) { mem.minted = nil })
+			f.mem.minted = nil
+		} else {
+			handled := m.request
+			if handled == "" && f.held != nil {
+				handled = f.held.HandledRefresh
+			}
+			return &target.Content{
+				Token: m.token, Inputs: m.inputs, HandledRefresh: handled,
+				RefreshAt: refreshAt(f.pt, m.token.IssuedAt, m.token.ExpiresAt),
+			}, true
+		}
+	}
+	if !f.live() || f.held.Token.Access.IsZero() && f.have == nil {
+		return nil, false
+	}
+	repair := *f.held
+	repair.RefreshAt = f.refreshAt()
+	return &repair, false
+}
+
+// write applies want. A conflict means that the observation was old: read live, decide again, once.
+func (r *Reconciler) write(ctx context.Context, f *facts, want *corev1.Secret) (*corev1.Secret, error) {
+	have := f.have
+	for again := false; ; again = true {
+		saved, err := r.Writer.Apply(ctx, have, want)
+		var te *target.Error
+		if again || !errors.As(err, &te) || te.Reason != target.Conflict {
+			return saved, err
+		}
+		if have, err = r.Writer.Get(ctx, client.ObjectKeyFromObject(want)); err != nil {
+			return nil, err
+		}
+		if err := target.Accepts(f.pt, have); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// published remembers a write, so that a cache that lags behind is not believed.
+func (r *Reconciler) published(f *facts, saved *corev1.Secret, content *target.Content, fresh bool) {
+	f.repaired = !fresh && f.have == nil || !fresh && !f.seen.Intact
+	if fresh {
+		left, replaced := f.validityLeft()
+		r.Metrics.Published(f.origin.Name, left, replaced)
+	}
+	f.have, f.seen, f.held = saved, target.Observe(f.pt, saved), content
+	p := &published{resourceVersion: saved.ResourceVersion, content: *content}
+	f.mem.published = p
+	if fresh {
+		f.mem.minted, f.mem.failure = nil, nil
+	}
+	r.memory.update(f.pt.UID, func(m *recollection) {
+		m.published = p
+		if fresh && m.minted != nil && m.minted.token.IssuedAt.Equal(content.Token.IssuedAt) {
+			m.minted, m.failure = nil, nil
+		}
+	})
+}
+
+// probe asks the API server, without writing, whether a target that does not
+// exist yet could be made: a quota or an admission policy that refuses it is
+// found before a token is minted for nothing.
+func (r *Reconciler) probe(ctx context.Context, f *facts) error {
+	if f.have != nil || f.mem.published != nil || f.unwritable != nil {
+		return nil
+	}
+	sample, err := target.Sample(f.pt)
+	if err == nil {
+		err = r.Writer.Rehearse(ctx, nil, sample)
+	}
+	if f.unwritable = targetProblem(err, f.pt.TargetName()); f.unwritable != nil || err == nil {
+		return nil
+	}
+	var te *target.Error
+	if errors.As(err, &te) && te.Reason == target.Conflict {
+		return nil // it exists by now: the next look decides
+	}
+	return fmt.Errorf("rehearsing the target: %w", err)
+}

@@ -1,0 +1,107 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/metrics"
+	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/target"
+)
+
+// Options of a Reconciler.
+type Options struct {
+	// InlineProviders allows spec.provider.
+	InlineProviders bool
+	// ClusterProviders allows references to ClusterTokenProviders, which need a cluster-wide informer.
+	ClusterProviders bool
+	// MaxConcurrentReconciles is the number of workers.
+	MaxConcurrentReconciles int
+}
+
+// Reconciler keeps ProviderTokens fresh. All fields are required.
+type Reconciler struct {
+	// Client reads ProviderTokens, providers and CA bundles from the cache, and writes status.
+	Client client.Client
+	// Credentials reads labelled credential Secrets from their own cache.
+	Credentials client.Reader
+	// Targets reads labelled target Secrets from their own cache.
+	Targets client.Reader
+	// Writer is the only way to a target.
+	Writer *target.Writer
+	// Catalog holds the built-in providers.
+	Catalog *provider.Catalog
+	// Exchanger talks to providers.
+	Exchanger Exchanger
+	// Scheduler says when an exchange may begin.
+	Scheduler *exchange.Scheduler
+	// Logins keeps accounts from being locked.
+	Logins *Logins
+	// Clock is the only source of time.
+	Clock clock.WithDelayedExecution
+	// Events takes one event for each transition.
+	Events events.EventRecorder
+	// Metrics counts.
+	Metrics *metrics.Metrics
+	// Log is for what happens outside of a reconcile.
+	Log     logr.Logger
+	Options Options
+
+	memory *memory
+	alarms *alarms
+}
+
+// Reconcile brings one ProviderToken forward. It never waits for a provider.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	var pt v1alpha1.ProviderToken
+	if err := r.Client.Get(ctx, req.NamespacedName, &pt); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(req.NamespacedName)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("reading ProviderToken: %w", err)
+	}
+	if !pt.DeletionTimestamp.IsZero() {
+		r.forget(req.NamespacedName)
+		return reconcile.Result{}, nil
+	}
+
+	f, err := r.gather(ctx, &pt)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := r.publish(ctx, f); err != nil {
+		return reconcile.Result{}, err
+	}
+	if f.repaired {
+		r.Events.Eventf(&pt, nil, corev1.EventTypeNormal, v1alpha1.ReasonTargetRepaired, "Repair",
+			"Secret %q was put back as it should be, with the same token", pt.TargetName())
+	}
+	if err := r.pursue(ctx, f); err != nil {
+		return reconcile.Result{}, err
+	}
+	r.alarms.set(req.NamespacedName, r.nextLook(f))
+	return reconcile.Result{}, r.report(ctx, f)
+}
+
+// forget drops everything about a ProviderToken that is gone. Its target is left
+// to the garbage collector, or to its readers with deletionPolicy Retain.
+func (r *Reconciler) forget(name types.NamespacedName) {
+	r.alarms.set(name, time.Time{})
+	r.Metrics.Forget(name.Namespace, name.Name)
+	if uid, known := r.memory.forget(name); known {
+		r.Scheduler.Cancel(string(uid))
+	}
+}

@@ -1,0 +1,191 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+)
+
+// The rights of the operator, from which config/rbac/role.yaml is generated.
+//
+// +kubebuilder:rbac:groups=providertoken.dev,resources=providertokens;tokenproviders;clustertokenproviders,verbs=get;list;watch
+// +kubebuilder:rbac:groups=providertoken.dev,resources=providertokens/status,verbs=patch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Indexes of ProviderTokens, for the watches of what they refer to.
+const (
+	indexTarget      = "target"
+	indexCredentials = "credentials"
+	indexProvider    = "provider"
+	indexCABundle    = "caBundle"
+)
+
+// retryFloor and retryCeiling bound the repetition of a reconcile that the API server failed.
+const (
+	retryFloor   = 100 * time.Millisecond
+	retryCeiling = 30 * time.Second
+)
+
+// SetupWithManager registers the controller, its indexes and its watches. The
+// caches are those that Credentials and Targets read from.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, credentials, targets cache.Cache) error {
+	r.memory = newMemory()
+	r.alarms = newAlarms(r.Clock)
+	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named("providertoken").
+		For(&v1alpha1.ProviderToken{}, builder.WithPredicates(edited())).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: r.Options.MaxConcurrentReconciles,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFloor, retryCeiling),
+		}).
+		Watches(&v1alpha1.TokenProvider{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
+			return indexProvider, providerKey(v1alpha1.NamespacedProvider, o.GetNamespace(), o.GetName())
+		})), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.usersOfCABundle)).
+		WatchesRawSource(source.Func(r.alarms.start)).
+		WatchesRawSource(source.Kind(targets, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
+			return indexTarget, o.GetNamespace() + "/" + o.GetName()
+		})))).
+		WatchesRawSource(source.Kind(credentials, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
+			return indexCredentials, o.GetNamespace() + "/" + o.GetName()
+		}))))
+	if r.Options.ClusterProviders {
+		b = b.Watches(&v1alpha1.ClusterTokenProvider{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
+			return indexProvider, providerKey(v1alpha1.ClusterProvider, "", o.GetName())
+		})), builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+	}
+	return b.Complete(r)
+}
+
+// edited lets through what a person did to a ProviderToken: spec edits and
+// refresh requests, and not the operator's own status writes nor other metadata.
+func edited() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		const asked = v1alpha1.RefreshRequestedAtAnnotation
+		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
+			e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
+			e.ObjectOld.GetAnnotations()[asked] != e.ObjectNew.GetAnnotations()[asked] ||
+			e.ObjectNew.GetDeletionTimestamp() != nil
+	}}
+}
+
+func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	indexes := map[string]func(*v1alpha1.ProviderToken) []string{
+		indexTarget: func(pt *v1alpha1.ProviderToken) []string {
+			return []string{pt.Namespace + "/" + pt.TargetName()}
+		},
+		indexCredentials: func(pt *v1alpha1.ProviderToken) []string {
+			var keys []string
+			for _, name := range pt.CredentialSecrets() {
+				keys = append(keys, pt.Namespace+"/"+name)
+			}
+			return keys
+		},
+		indexProvider: func(pt *v1alpha1.ProviderToken) []string {
+			ref := pt.Spec.ProviderRef
+			if ref == nil || ref.Kind == "" || ref.Kind == v1alpha1.BuiltinProvider {
+				return nil
+			}
+			namespace := pt.Namespace
+			if ref.Kind == v1alpha1.ClusterProvider {
+				namespace = ""
+			}
+			return []string{providerKey(ref.Kind, namespace, ref.Name)}
+		},
+		indexCABundle: func(pt *v1alpha1.ProviderToken) []string {
+			if pt.Spec.Provider == nil || pt.Spec.Provider.CABundleRef == nil {
+				return nil
+			}
+			return []string{pt.Namespace + "/" + pt.Spec.Provider.CABundleRef.Name}
+		},
+	}
+	for field, keys := range indexes {
+		err := indexer.IndexField(ctx, &v1alpha1.ProviderToken{}, field, func(o client.Object) []string {
+			pt, ok := o.(*v1alpha1.ProviderToken)
+			if !ok {
+				return nil
+			}
+			return keys(pt)
+		})
+		if err != nil {
+			return fmt.Errorf("indexing ProviderTokens by %s: %w", field, err)
+		}
+	}
+	return nil
+}
+
+func providerKey(kind v1alpha1.ProviderKind, namespace, name string) string {
+	return string(kind) + "/" + namespace + "/" + name
+}
+
+// usersOf maps an object to the ProviderTokens that an index finds for it.
+func (r *Reconciler) usersOf(key func(client.Object) (index, value string)) handler.MapFunc {
+	return func(ctx context.Context, o client.Object) []reconcile.Request {
+		index, value := key(o)
+		return r.find(ctx, o.GetNamespace(), index, value)
+	}
+}
+
+func (r *Reconciler) find(ctx context.Context, namespace, index, value string) []reconcile.Request {
+	var list v1alpha1.ProviderTokenList
+	err := r.Client.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{index: value}, client.UnsafeDisableDeepCopy)
+	if err != nil {
+		r.Log.Error(err, "finding the ProviderTokens that refer to an object", "index", index, "key", value)
+		return nil
+	}
+	requests := make([]reconcile.Request, len(list.Items))
+	for i := range list.Items {
+		requests[i].NamespacedName = types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}
+	}
+	return requests
+}
+
+// usersOfCABundle finds who uses a ConfigMap, through whichever kind of definition.
+func (r *Reconciler) usersOfCABundle(ctx context.Context, o client.Object) []reconcile.Request {
+	requests := r.find(ctx, o.GetNamespace(), indexCABundle, o.GetNamespace()+"/"+o.GetName())
+	var namespaced v1alpha1.TokenProviderList
+	if err := r.Client.List(ctx, &namespaced, client.InNamespace(o.GetNamespace())); err != nil {
+		r.Log.Error(err, "finding the TokenProviders that refer to a ConfigMap", "configMap", client.ObjectKeyFromObject(o))
+	}
+	for i := range namespaced.Items {
+		p := &namespaced.Items[i]
+		if ref := p.Spec.CABundleRef; ref != nil && ref.Name == o.GetName() {
+			requests = append(requests, r.find(ctx, p.Namespace, indexProvider, providerKey(v1alpha1.NamespacedProvider, p.Namespace, p.Name))...)
+		}
+	}
+	if !r.Options.ClusterProviders {
+		return requests
+	}
+	var cluster v1alpha1.ClusterTokenProviderList
+	if err := r.Client.List(ctx, &cluster); err != nil {
+		r.Log.Error(err, "finding the ClusterTokenProviders that refer to a ConfigMap", "configMap", client.ObjectKeyFromObject(o))
+	}
+	for i := range cluster.Items {
+		p := &cluster.Items[i]
+		if ref := p.Spec.CABundleRef; ref != nil && ref.Name == o.GetName() && ref.Namespace == o.GetNamespace() {
+			requests = append(requests, r.find(ctx, "", indexProvider, providerKey(v1alpha1.ClusterProvider, "", p.Name))...)
+		}
+	}
+	return requests
+}

@@ -1,0 +1,166 @@
+// The manager: flags become options, options become a manager, and it runs.
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/controller"
+	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/metrics"
+	"github.com/providertoken/operator/internal/options"
+	"github.com/providertoken/operator/internal/provider"
+)
+
+// version and commit are set by the linker; see the Makefile.
+var (
+	version = "dev"
+	commit  = "unknown"
+)
+
+func main() {
+	if err := run(ctrl.SetupSignalHandler(), os.Args[1:], os.Getenv, os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "manager:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, env func(string) string, out io.Writer) error {
+	var logging zap.Options
+	o, err := options.Parse(args, env, logging.BindFlags, config.RegisterFlags)
+	if err != nil {
+		return err
+	}
+	catalog, err := provider.Builtin()
+	if err != nil {
+		return err
+	}
+	if o.Version {
+		return printVersion(out, catalog)
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	cfg, err := config.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the API server: %w", err)
+	}
+	mgr, err := newManager(cfg, o)
+	if err != nil {
+		return err
+	}
+	if err := assemble(ctx, mgr, cfg, o, catalog); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func printVersion(out io.Writer, catalog *provider.Catalog) error {
+	_, err := fmt.Fprintf(out, "providertoken operator %s (commit %s)\ncatalog:\n", version, commit)
+	for _, name := range catalog.Names() {
+		def, _ := catalog.Get(name)
+		_, lineErr := fmt.Fprintf(out, "  %-14s %s  %s\n", name, catalog.Version(name), def.Description)
+		err = errors.Join(err, lineErr)
+	}
+	return err
+}
+
+func newManager(cfg *rest.Config, o options.Options) (ctrl.Manager, error) {
+	// No limit on this side: the API server's priority and fairness knows better.
+	cfg.QPS = -1
+	cfg.UserAgent = "providertoken-operator/" + version
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	shard, err := labels.Parse(o.WatchLabelSelector)
+	if err != nil {
+		return nil, fmt.Errorf("--watch-label-selector: %w", err)
+	}
+	caches, err := controller.CacheOptions(o.WatchNamespaces, shard)
+	if err != nil {
+		return nil, err
+	}
+	serving := metricsserver.Options{BindAddress: o.MetricsBindAddress, SecureServing: o.MetricsSecure}
+	if o.MetricsSecure {
+		serving.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         caches,
+		Metrics:                       serving,
+		HealthProbeBindAddress:        o.HealthProbeBindAddress,
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              leaseName(o.WatchLabelSelector),
+		LeaderElectionNamespace:       o.OperatorNamespace,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up the manager: %w", err)
+	}
+	return mgr, errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping))
+}
+
+// leaseName tells shards apart.
+func leaseName(selector string) string {
+	if selector == "" {
+		return "providertoken-operator"
+	}
+	sum := sha256.Sum256([]byte(selector))
+	return "providertoken-operator-" + hex.EncodeToString(sum[:4])
+}
+
+// assemble puts the parts together.
+func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, o options.Options, catalog *provider.Catalog) error {
+	live, err := client.New(cfg, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient()})
+	if err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	time := clock.RealClock{}
+	exchanger, err := exchange.New(exchange.Options{
+		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Clock: time,
+	})
+	if err != nil {
+		return err
+	}
+	counters, err := metrics.New(ctrlmetrics.Registry)
+	if err != nil {
+		return err
+	}
+	return controller.Setup(ctx, mgr, controller.Parts{
+		Config: cfg, Live: live, Namespaces: o.WatchNamespaces, OperatorNamespace: o.OperatorNamespace,
+		Catalog: catalog, Exchanger: exchanger, Clock: time, Metrics: counters,
+		Options: controller.Options{
+			InlineProviders:         o.InlineProviders,
+			ClusterProviders:        len(o.WatchNamespaces) == 0,
+			MaxConcurrentReconciles: o.MaxConcurrentReconciles,
+		},
+	})
+}
+
+func userAgent(cluster string) string {
+	agent := "providertoken-operator/" + version
+	if cluster != "" {
+		agent += " (" + cluster + ")"
+	}
+	return agent
+}
