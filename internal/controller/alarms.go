@@ -61,13 +61,13 @@ func (a *alarms) set(name types.NamespacedName, at time.Time) {
 	if at.IsZero() {
 		return
 	}
-	timer := a.clock.AfterFunc(max(at.Sub(a.clock.Now()), 0), func() { a.wake(name) })
-	a.timers[name] = alarm{at: at, timer: timer}
-}
-
-// at tells when name will be woken; zero when never.
-func (a *alarms) at(name types.NamespacedName) time.Time {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.timers[name].at
+	wait := at.Sub(a.clock.Now())
+	if wait <= 0 {
+		a.wake(name) // it passed while the reconcile was under way
+		return
+	}
+	a.timers[name] = alarm{at: at, timer: a.clock.AfterFunc(wait, func() { a.wake(name) })}
+	if !at.After(a.clock.Now()) {
+		a.wake(name) // the clock was set forward meanwhile, and the timer counts from there
+	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/target"
 	"github.com/providertoken/operator/internal/token"
 )
@@ -21,6 +22,12 @@ type minted struct {
 type published struct {
 	resourceVersion string
 	content         target.Content
+}
+
+// reported is a status that was written and that the cache may not show yet.
+type reported struct {
+	resourceVersion string
+	status          v1alpha1.ProviderTokenStatus
 }
 
 // session is a refresh token and what it came with. It lives in memory only:
@@ -41,6 +48,8 @@ type recollection struct {
 	attempt *attempt
 	// basis of the last attempt.
 	basis string
+	// reported is the status last written, until the cache shows it.
+	reported *reported
 	// looked is true once the target was read live in this process.
 	looked bool
 	// handled is the last refresh request that a definite failure used up.

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,8 +25,14 @@ func (r *Reconciler) report(ctx context.Context, f *facts) error {
 		return nil
 	}
 	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt)); err != nil {
-		return client.IgnoreNotFound(fmt.Errorf("writing status: %w", err))
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("writing status: %w", err)
 	}
+	r.memory.update(f.pt.UID, func(m *recollection) {
+		m.reported = &reported{resourceVersion: next.ResourceVersion, status: next.Status}
+	})
 	r.announce(f, next)
 	return nil
 }

@@ -1,7 +1,6 @@
-package controller
+package controller_test
 
 import (
-	"context"
 	"path/filepath"
 	"testing"
 
@@ -10,16 +9,19 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 )
 
+// The real API server that all specs share; each has a namespace of its own.
 var (
-	cfg    *rest.Config
-	k8s    client.Client
-	scheme = runtime.NewScheme()
+	apiServer *rest.Config
+	k8s       client.Client
+	scheme    = runtime.NewScheme()
 )
 
 func TestController(t *testing.T) {
@@ -27,7 +29,8 @@ func TestController(t *testing.T) {
 	RunSpecs(t, "controller")
 }
 
-var _ = BeforeSuite(func(ctx context.Context) {
+var _ = BeforeSuite(func(ctx SpecContext) {
+	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
 	env := &envtest.Environment{
 		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
@@ -35,13 +38,12 @@ var _ = BeforeSuite(func(ctx context.Context) {
 	env.ControlPlane.Etcd = &envtest.Etcd{}
 	env.ControlPlane.Etcd.Configure().Append("unsafe-no-fsync", "true")
 	var err error
-	cfg, err = env.Start()
+	apiServer, err = env.Start()
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(env.Stop)
-	cfg.QPS = -1
+	apiServer.QPS = -1
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
-	k8s, err = client.New(cfg, client.Options{Scheme: scheme})
+	k8s, err = client.New(apiServer, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 })
-var _ = It("starts", func() {})

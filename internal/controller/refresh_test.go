@@ -1,0 +1,92 @@
+package controller_test
+
+import (
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"github.com/providertoken/operator/internal/providersim"
+)
+
+var _ = Describe("a ProviderToken", func() {
+	DescribeTable("gets a token, and another one each time it is due",
+		func(ctx SpecContext, name string, data map[string]string, host func(*world) *providersim.Host) {
+			w := newWorld(ctx)
+			w.operator()
+			w.credentials(ctx, name, data)
+			pt := w.create(ctx, w.wanted(name))
+
+			w.ready(ctx, pt)
+			Expect(host(w).Accepts(w.token(ctx, pt))).To(BeTrue())
+			s := w.secret(ctx, pt)
+			Expect(string(s.Data["authorization"])).To(Equal("Bearer " + w.token(ctx, pt)))
+			Expect(s.Data).To(HaveKey("expires-at"))
+			Expect(s.OwnerReferences).To(HaveLen(1))
+
+			for range 3 {
+				w.stepToRefresh(ctx, pt)
+				Expect(host(w).Accepts(w.token(ctx, pt))).To(BeTrue())
+			}
+			w.settle(ctx, pt)
+			Expect(host(w).Issued()).To(Equal(4))
+		},
+		Entry("of PlantPredict", "plantpredict",
+			map[string]string{"client_id": providersim.PlantPredictClientID, "client_secret": providersim.PlantPredictClientSecret},
+			func(w *world) *providersim.Host { return w.sim.PlantPredict.Host }),
+		Entry("of SpatiaFi, by login", "spatiafi-login",
+			map[string]string{"username": providersim.SpatiaFiUsername, "password": providersim.SpatiaFiPassword},
+			func(w *world) *providersim.Host { return w.sim.SpatiaFi.Host }),
+		Entry("of SpatiaFi, by app credentials", "spatiafi-app",
+			map[string]string{"client_id": providersim.SpatiaFiClientID, "client_secret": providersim.SpatiaFiClientSecret},
+			func(w *world) *providersim.Host { return w.sim.SpatiaFi.Host }),
+		Entry("of UP42's project API, under its own names", "up42-project",
+			map[string]string{"project_id": providersim.UP42ProjectID, "project_api_key": providersim.UP42ProjectKey},
+			func(w *world) *providersim.Host { return w.sim.UP42Project.Host }),
+		Entry("of UP42", "up42",
+			map[string]string{"username": providersim.UP42Username, "password": providersim.UP42Password},
+			func(w *world) *providersim.Host { return w.sim.UP42.Host }),
+		Entry("of a plain OAuth 2.0 server", "generic",
+			map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret},
+			func(w *world) *providersim.Host { return w.sim.Generic.Host }),
+	)
+
+	It("is refreshed with the refresh token while that works, and logs in again when it does not", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.up42(ctx)
+		w.ready(ctx, pt)
+		w.stepToRefresh(ctx, pt)
+		Expect(w.sim.UP42.Count(providersim.KindPassword)).To(Equal(1))
+		Expect(w.sim.UP42.Count(providersim.KindRefreshToken)).To(Equal(1))
+
+		w.settle(ctx, pt)
+		w.clock.Step(time.Hour) // every session has ended by now
+		Eventually(func() bool { return w.sim.UP42.Accepts(w.token(ctx, pt)) }).WithTimeout(10 * time.Second).Should(BeTrue())
+		Expect(w.sim.UP42.Count(providersim.KindPassword)).To(Equal(2))
+	})
+
+	It("counts API requests: a steady refresh is two writes and no read", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.plantPredict(ctx)
+		w.ready(ctx, pt)
+		w.stepToRefresh(ctx, pt)
+		w.settle(ctx, pt)
+
+		const refreshes = 5
+		served, sent := servedRequests(ctx), w.requests.snapshot()
+		for range refreshes {
+			w.stepToRefresh(ctx, pt)
+			w.settle(ctx, pt)
+		}
+		served, sent = servedRequests(ctx).since(served), w.requests.snapshot().since(sent)
+		AddReportEntry("API requests", fmt.Sprintf("%d refreshes: the API server counted %v, of which the operator sent %v", refreshes, served, sent))
+		// The spec itself only reads.
+		Expect(served["PUT secrets"]).To(Equal(refreshes), "writes of the target")
+		Expect(served["PATCH providertokens"]).To(Equal(refreshes), "writes of status")
+		Expect(served.sum("POST", "PUT", "PATCH", "APPLY", "DELETE")).To(Equal(2*refreshes), "all writes: %v", served)
+		Expect(sent.sum("GET")).To(BeZero(), "reads by the operator: %v", sent)
+	})
+})
