@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
@@ -56,7 +57,9 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 	if f.live() {
 		job.Expires = f.held.Token.ExpiresAt
 	}
-	r.Scheduler.Submit(job)
+	if r.Scheduler.Submit(job) {
+		log.FromContext(ctx).V(1).Info("asking for a token", "because", f.need(), "host", job.Host)
+	}
 	return nil
 }
 
@@ -133,7 +136,7 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 			next.attempt = last.attempt + 1
 		}
 		m.failure = next
-		if next.definite() {
+		if next.definite() && a.request != "" {
 			m.handled = a.request
 		}
 	})

@@ -262,7 +262,7 @@ func (f *facts) need() need {
 
 // request is the refresh request that nobody served yet; empty when there is none.
 func (f *facts) request() string {
-	wanted := f.pt.Annotations[v1alpha1.RefreshRequestedAtAnnotation]
+	wanted := requested(f.pt)
 	if wanted == "" || wanted == f.pt.Status.RefreshHandled || wanted == f.mem.handled {
 		return ""
 	}
@@ -270,6 +270,19 @@ func (f *facts) request() string {
 		return ""
 	}
 	return wanted
+}
+
+// maxRequest bounds what is copied of an annotation into others, in bytes.
+const maxRequest = 128
+
+// requested is the value of the refresh request, shortened where it is very long.
+func requested(pt *v1alpha1.ProviderToken) string {
+	value := pt.Annotations[v1alpha1.RefreshRequestedAtAnnotation]
+	if len(value) <= maxRequest {
+		return value
+	}
+	sum := sha256.Sum256([]byte(value))
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 func policy(p *v1alpha1.RefreshPolicy) schedule.Policy {

@@ -23,6 +23,14 @@ import (
 // sweepInterval is the time between two clearings of login records.
 const sweepInterval = 24 * time.Hour
 
+// Caps of exchanges in flight. A namespace may have 16 hosts that hang with all
+// their connections without running into its own cap, and five such namespaces
+// leave room for others.
+const (
+	perNamespace = 192
+	inFlight     = 1024
+)
+
 // Clock is what the operator takes time from.
 type Clock interface {
 	clock.WithDelayedExecution
@@ -72,7 +80,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 		Log:         log,
 		Options:     p.Options,
 	}
-	r.Scheduler = exchange.NewScheduler(exchange.SchedulerOptions{Clock: p.Clock, Panicked: func(key string, _ any) {
+	r.Scheduler = exchange.NewScheduler(exchange.SchedulerOptions{Clock: p.Clock, PerNamespace: perNamespace, Total: inFlight, Panicked: func(key string, _ any) {
 		// What a panic says may hold a secret.
 		log.Error(errPanicked, "an exchange panicked", "uid", key)
 		r.recover(types.UID(key))

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/target"
@@ -24,13 +25,14 @@ func (r *Reconciler) publish(ctx context.Context, f *facts) error {
 	if err != nil {
 		return r.refuse(f, err, fresh)
 	}
-	if !fresh && (f.lagging || target.Matches(f.have, want)) {
+	if !fresh && (f.lagging || f.have != nil && target.Matches(f.have, want)) {
 		return nil
 	}
 	saved, err := r.write(ctx, f, want)
 	if err != nil {
 		return r.refuse(f, err, fresh)
 	}
+	log.FromContext(ctx).Info("wrote the target", "secret", saved.Name, "fresh", fresh, "expires", stamp(content.Token.ExpiresAt))
 	r.published(f, saved, content, fresh)
 	return nil
 }

@@ -82,7 +82,7 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 			s.RefreshHandled = f.held.HandledRefresh
 		}
 	}
-	if f.mem.handled != "" && f.mem.handled == f.pt.Annotations[v1alpha1.RefreshRequestedAtAnnotation] {
+	if f.mem.handled != "" && f.mem.handled == requested(f.pt) {
 		s.RefreshHandled = f.mem.handled
 	}
 

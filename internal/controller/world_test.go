@@ -183,6 +183,16 @@ func (w *world) create(ctx context.Context, pt *v1alpha1.ProviderToken) *v1alpha
 	return pt
 }
 
+// edit changes pt by a patch, whatever the operator writes meanwhile.
+func (w *world) edit(ctx context.Context, pt *v1alpha1.ProviderToken, change func(*v1alpha1.ProviderToken)) {
+	GinkgoHelper()
+	var got v1alpha1.ProviderToken
+	Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &got)).To(Succeed())
+	edited := got.DeepCopy()
+	change(edited)
+	Expect(k8s.Patch(ctx, edited, client.MergeFrom(&got))).To(Succeed())
+}
+
 // ready waits until pt says so, for this generation.
 func (w *world) ready(ctx context.Context, pt *v1alpha1.ProviderToken) *v1alpha1.ProviderToken {
 	GinkgoHelper()

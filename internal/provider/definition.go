@@ -112,7 +112,7 @@ type Definition struct {
 // Method is one of several ways to get a token from the same provider.
 type Method struct {
 	// Name, such as "AppToken".
-	Name string `json:"name"`
+	Name       string `json:"name"`
 	Definition `json:",inline"`
 }
 

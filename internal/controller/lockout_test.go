@@ -1,0 +1,132 @@
+package controller_test
+
+import (
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/providersim"
+)
+
+func resourceQuantity(s string) *resource.Quantity {
+	q := resource.MustParse(s)
+	return &q
+}
+
+var _ = Describe("a login that is refused", func() {
+	It("is tried at most twice before the freeze, by any number of objects and across restarts, and thaws with new credentials", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		stop := w.operator()
+		secret := w.credentials(ctx, "up42", map[string]string{"username": providersim.UP42Username, "password": "wrong"})
+		pt := w.create(ctx, w.wanted("up42"))
+		for i := range 5 {
+			other := w.wanted("up42")
+			other.Name = fmt.Sprintf("up42-%d", i)
+			w.create(ctx, other)
+		}
+		got := w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonLoginFrozen)
+		Expect(got.Status.Failure.Reason).To(Equal(v1alpha1.ReasonLoginFrozen))
+		staysFor(quiet, func() bool { return w.sim.UP42.FailedLogins() <= 2 }, true)
+
+		By("surviving restarts and recreated objects")
+		stop()
+		w.operator()
+		Expect(k8s.Delete(ctx, pt)).To(Succeed())
+		pt = w.create(ctx, w.wanted("up42"))
+		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonLoginFrozen)
+		w.clock.Step(14 * time.Minute)
+		staysFor(quiet, func() bool { return w.sim.UP42.FailedLogins() <= 2 }, true)
+
+		By("not thawing for a refresh request")
+		patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"`+v1alpha1.RefreshRequestedAtAnnotation+`":"now"}}}`))
+		Expect(k8s.Patch(ctx, &v1alpha1.ProviderToken{ObjectMeta: metav1.ObjectMeta{Namespace: pt.Namespace, Name: pt.Name}}, patch)).To(Succeed())
+		staysFor(quiet, func() bool { return w.sim.UP42.FailedLogins() <= 2 }, true)
+
+		By("thawing at once when the credentials change")
+		Expect(k8s.Get(ctx, client.ObjectKeyFromObject(secret), secret)).To(Succeed())
+		secret.Data["password"] = []byte(providersim.UP42Password)
+		Expect(k8s.Update(ctx, secret)).To(Succeed())
+		w.ready(ctx, pt)
+		Expect(w.sim.UP42.WasLocked(providersim.UP42Username)).To(BeFalse())
+	})
+
+	It("is probed sparsely, and noticed when it works again", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		w.credentials(ctx, "up42", map[string]string{"username": providersim.UP42Username, "password": "later"})
+		pt := w.create(ctx, w.wanted("up42"))
+		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonLoginFrozen)
+		Expect(w.sim.UP42.FailedLogins()).To(Equal(1))
+		w.sim.UP42.SetLogin(providersim.UP42Username, "later")
+		w.clock.Step(15*time.Minute + time.Second)
+		w.ready(ctx, pt)
+	})
+
+	It("is not tried when it cannot be written down first", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		key := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "providertoken-login-key"}}
+		Expect(k8s.Create(ctx, key)).To(Succeed()) // a key that is none
+		w.operator()
+		pt := w.up42(ctx)
+		got := w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable)
+		Expect(got.Status.Token).To(BeNil())
+		Expect(w.sim.UP42.Calls()).To(BeEmpty())
+	})
+
+	It("does not freeze another credential for the same account", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		w.credentials(ctx, "up42", map[string]string{"username": providersim.UP42Username, "password": "wrong"})
+		pt := w.create(ctx, w.wanted("up42"))
+		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonLoginFrozen)
+		good := &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "good", Labels: map[string]string{
+				v1alpha1.CredentialsForLabel: "ClusterTokenProvider." + w.cluster("up42"),
+			}},
+			StringData: map[string]string{"username": providersim.UP42Username, "password": providersim.UP42Password},
+		}
+		Expect(k8s.Create(ctx, good)).To(Succeed())
+		other := w.wanted("up42")
+		other.Name = "other"
+		other.Spec.Credentials.SecretName = "good"
+		w.ready(ctx, w.create(ctx, other))
+	})
+})
+
+var _ = Describe("hosts that hang", func() {
+	It("delay nobody else", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		holes, err := w.sim.BlackHoles(16)
+		Expect(err).NotTo(HaveOccurred())
+		for i, address := range holes {
+			name := fmt.Sprintf("hole-%d", i)
+			p := &v1alpha1.ClusterTokenProvider{
+				ObjectMeta: metav1.ObjectMeta{Name: w.cluster(name)},
+				Spec:       v1alpha1.ProviderDefinition{TokenURL: "https://" + address + "/token", CABundle: w.sim.CABundle()},
+			}
+			Expect(k8s.Create(ctx, p)).To(Succeed())
+			DeferCleanup(func(ctx SpecContext) { Expect(k8s.Delete(ctx, p)).To(Succeed()) })
+			w.credentials(ctx, name, map[string]string{"client_id": "a", "client_secret": "b"})
+			w.create(ctx, w.wanted(name))
+		}
+		pt := w.plantPredict(ctx)
+		w.ready(ctx, pt)
+		w.stepToRefresh(ctx, pt)
+		w.stepToRefresh(ctx, pt)
+		var list v1alpha1.ProviderTokenList
+		Expect(k8s.List(ctx, &list, client.InNamespace(w.namespace))).To(Succeed())
+		for i := range list.Items {
+			if list.Items[i].Name != pt.Name {
+				Expect(list.Items[i].Status.Token).To(BeNil())
+			}
+		}
+	})
+})

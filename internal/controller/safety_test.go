@@ -1,0 +1,495 @@
+package controller_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/providersim"
+)
+
+// soon is how long a repair may take; real time.
+const soon = 2 * time.Second
+
+// quiet is how long to look for something that must not happen; real time.
+const quiet = 400 * time.Millisecond
+
+var _ = Describe("a token that is valid", func() {
+	It("is not minted again by a restart, nor when status was lost meanwhile", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		stop := w.operator()
+		pt := w.plantPredict(ctx)
+		w.ready(ctx, pt)
+		token := w.token(ctx, pt)
+		stop()
+
+		lost := &v1alpha1.ProviderToken{}
+		Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), lost)).To(Succeed())
+		lost.Status = v1alpha1.ProviderTokenStatus{}
+		Expect(k8s.Status().Update(ctx, lost)).To(Succeed())
+
+		w.clock.Step(10 * time.Minute)
+		w.operator()
+		w.ready(ctx, pt)
+		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
+		Expect(w.token(ctx, pt)).To(Equal(token))
+
+		By("being refreshed when it was due all along")
+		w.stepToRefresh(ctx, pt)
+		Expect(w.sim.PlantPredict.Issued()).To(Equal(2))
+	})
+
+	It("is back soon after its Secret was deleted, without another mint", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.plantPredict(ctx)
+		w.ready(ctx, pt)
+		token := w.token(ctx, pt)
+
+		Expect(k8s.Delete(ctx, w.secret(ctx, pt))).To(Succeed())
+		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(Equal(token))
+		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
+	})
+
+	DescribeTable("is put back when its Secret was edited", func(ctx SpecContext, edit func(*corev1.Secret)) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.plantPredict(ctx)
+		w.ready(ctx, pt)
+		before := w.secret(ctx, pt)
+
+		edited := before.DeepCopy()
+		edit(edited)
+		Expect(k8s.Update(ctx, edited)).To(Succeed())
+		Eventually(func(g Gomega) {
+			now := w.secret(ctx, pt)
+			g.Expect(now.Data).To(Equal(before.Data))
+			g.Expect(now.Annotations).To(Equal(before.Annotations))
+			g.Expect(now.Labels).To(Equal(before.Labels))
+			g.Expect(now.OwnerReferences).To(Equal(before.OwnerReferences))
+		}).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(Succeed())
+		Expect(w.sim.PlantPredict.Calls()).To(HaveLen(1))
+	},
+		Entry("in its token", func(s *corev1.Secret) { s.Data["token"] = []byte("garbage") }),
+		Entry("by another key", func(s *corev1.Secret) { s.Data["extra"] = []byte("x") }),
+		Entry("by losing a key", func(s *corev1.Secret) { delete(s.Data, "authorization") }),
+		Entry("in its expiry", func(s *corev1.Secret) { s.Annotations[v1alpha1.ExpiresAtAnnotation] = "2099-01-01T00:00:00Z" }),
+		Entry("by losing the label that the watch selects", func(s *corev1.Secret) { delete(s.Labels, v1alpha1.TargetLabel) }),
+		Entry("by losing its owner reference", func(s *corev1.Secret) { s.OwnerReferences = nil }),
+	)
+
+	DescribeTable("survives what a provider answers, and Ready with it", func(ctx SpecContext, script providersim.Script, reason string) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.plantPredict(ctx)
+		got := w.ready(ctx, pt)
+		token := w.token(ctx, pt)
+		transition := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ReadyCondition).LastTransitionTime
+		w.settle(ctx, pt)
+
+		w.sim.PlantPredict.Always(script)
+		w.clock.SetTime(got.Status.RefreshAt.Time)
+		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, reason)
+		Expect(w.token(ctx, pt)).To(Equal(token))
+		now := w.condition(ctx, pt, v1alpha1.ReadyCondition)
+		Expect(now.Status).To(Equal(metav1.ConditionTrue))
+		Expect(now.LastTransitionTime).To(Equal(transition))
+		Expect(w.condition(ctx, pt, v1alpha1.StalledCondition)).To(BeNil())
+		Expect(w.condition(ctx, pt, v1alpha1.ReconcilingCondition)).To(BeNil())
+		Expect(w.condition(ctx, pt, v1alpha1.TokenIssuedCondition).Message).To(ContainSubstring("works until " + got.Status.Token.ExpiresAt.UTC().Format(time.RFC3339)))
+
+		By("turning unready at the moment of expiry, and not before")
+		w.clock.SetTime(got.Status.Token.ExpiresAt.Add(-time.Second))
+		staysFor(quiet, func() metav1.ConditionStatus { return w.condition(ctx, pt, v1alpha1.ReadyCondition).Status }, metav1.ConditionTrue)
+		w.clock.Step(time.Second)
+		w.becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
+
+		By("recovering by itself")
+		w.sim.PlantPredict.Clear()
+		Eventually(func() bool {
+			w.clock.Step(time.Minute)
+			return w.sim.PlantPredict.Accepts(w.token(ctx, pt))
+		}).WithTimeout(10 * time.Second).WithPolling(50 * time.Millisecond).Should(BeTrue())
+		w.ready(ctx, pt)
+	},
+		Entry("garbage with status 200", providersim.Garbage200(), v1alpha1.ReasonProviderUnavailable),
+		Entry("nothing with status 200", providersim.Empty200(), v1alpha1.ReasonProviderUnavailable),
+		Entry("a page with status 200", providersim.HTML(200), v1alpha1.ReasonProviderUnavailable),
+		Entry("an error of its own", providersim.Status(503), v1alpha1.ReasonProviderUnavailable),
+		Entry("a cut connection", providersim.CutOff(), v1alpha1.ReasonProviderUnavailable),
+		Entry("a token of null", providersim.JSON(200, `{"access_token":null,"expires_in":3600}`), v1alpha1.ReasonProviderUnavailable),
+		Entry("too many requests", providersim.Status(429, providersim.RetryAfter("30")), v1alpha1.ReasonThrottled),
+		Entry("a redirect", providersim.Redirect("https://127.0.0.1:1/"), v1alpha1.ReasonProviderMisconfigured),
+	)
+
+	It("turns unready at its expiry while suspended, and is repaired until then", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.plantPredict(ctx)
+		got := w.ready(ctx, pt)
+		token := w.token(ctx, pt)
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = true })
+		w.ready(ctx, pt)
+
+		Expect(k8s.Delete(ctx, w.secret(ctx, pt))).To(Succeed())
+		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(soon).Should(Equal(token))
+		w.settle(ctx, pt)
+		w.clock.SetTime(got.Status.Token.ExpiresAt.Time)
+		w.becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
+		Expect(w.sim.PlantPredict.Calls()).To(HaveLen(1))
+
+		By("being replaced once it is resumed")
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = false })
+		w.ready(ctx, pt)
+	})
+
+	It("is not minted again by annotations and labels, and once by each refresh request", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.plantPredict(ctx)
+		w.ready(ctx, pt)
+		annotate := func(key, value string) {
+			GinkgoHelper()
+			patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q},"labels":{"churn":%q}}}`, key, value, value)
+			Expect(k8s.Patch(ctx, &v1alpha1.ProviderToken{ObjectMeta: pt.ObjectMeta}, client.RawPatch("application/merge-patch+json", []byte(patch)))).To(Succeed())
+		}
+		for i := range 20 {
+			annotate("example.com/churn", fmt.Sprint(i))
+		}
+		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
+
+		annotate(v1alpha1.RefreshRequestedAtAnnotation, "one")
+		Eventually(w.sim.PlantPredict.Issued).WithTimeout(soon).Should(Equal(2))
+		Eventually(func() string { return w.secret(ctx, pt).Annotations[v1alpha1.RefreshHandledAnnotation] }).WithTimeout(soon).Should(Equal("one"))
+		Eventually(func(g Gomega) {
+			var got v1alpha1.ProviderToken
+			g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &got)).To(Succeed())
+			g.Expect(got.Status.RefreshHandled).To(Equal("one"))
+		}).WithTimeout(soon).Should(Succeed())
+		annotate("example.com/churn", "more")
+		staysFor(quiet, w.sim.PlantPredict.Issued, 2)
+
+		By("using the request up on a definite failure")
+		w.clock.Step(time.Second) // the catalog allows PlantPredict two exchanges a second
+		w.sim.PlantPredict.Always(providersim.JSON(400, `{"error":"unauthorized_client"}`))
+		annotate(v1alpha1.RefreshRequestedAtAnnotation, "two")
+		Eventually(func(g Gomega) {
+			var got v1alpha1.ProviderToken
+			g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &got)).To(Succeed())
+			g.Expect(got.Status.RefreshHandled).To(Equal("two"))
+		}).WithTimeout(soon).Should(Succeed())
+		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 3)
+		w.ready(ctx, pt)
+	})
+
+	It("is not minted twice while the watch of its Secret lags behind", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.gate = newWatchGate()
+		w.operator()
+		pt := w.plantPredict(ctx)
+		w.ready(ctx, pt)
+		w.gate.shut()
+		DeferCleanup(w.gate.open)
+		w.stepToRefresh(ctx, pt) // by now the cache is a whole token behind
+		w.settle(ctx, pt)
+		poke := func(i int) {
+			w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+				pt.Spec.Refresh = &v1alpha1.RefreshPolicy{MinimumLead: &metav1.Duration{Duration: time.Duration(120+i) * time.Second}}
+			})
+			w.ready(ctx, pt)
+		}
+		for i := range 5 {
+			poke(i + 1)
+		}
+		Expect(w.sim.PlantPredict.Issued()).To(Equal(2))
+		w.gate.open()
+		w.gate.shut()
+		staysFor(quiet, w.sim.PlantPredict.Issued, 2)
+		w.ready(ctx, pt)
+	})
+
+	It("is adopted after a restore, with no mint", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		stop := w.operator()
+		pt := w.plantPredict(ctx)
+		w.ready(ctx, pt)
+		backup, secret := w.wanted("plantpredict"), w.secret(ctx, pt)
+		stop()
+
+		// What a backup tool puts back: new UIDs, no owner references, no status.
+		Expect(k8s.Delete(ctx, pt)).To(Succeed())
+		Expect(k8s.Delete(ctx, secret)).To(Succeed())
+		secret.ObjectMeta = metav1.ObjectMeta{Namespace: secret.Namespace, Name: secret.Name, Labels: secret.Labels, Annotations: secret.Annotations}
+		Expect(k8s.Create(ctx, secret)).To(Succeed())
+		w.create(ctx, backup)
+
+		w.operator()
+		w.ready(ctx, backup)
+		Eventually(func(g Gomega) {
+			refs := w.secret(ctx, backup).OwnerReferences
+			g.Expect(refs).To(HaveLen(1))
+			g.Expect(refs[0].UID).To(Equal(backup.UID))
+		}).WithTimeout(soon).Should(Succeed())
+		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
+	})
+
+	It("is kept when its ProviderToken is deleted and created again within a second", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.plantPredict(ctx)
+		w.ready(ctx, pt)
+		Expect(k8s.Delete(ctx, pt)).To(Succeed())
+		again := w.create(ctx, w.wanted("plantpredict"))
+		w.ready(ctx, again)
+		Eventually(func() any { return w.secret(ctx, again).OwnerReferences[0].UID }).WithTimeout(soon).Should(Equal(again.UID))
+		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
+
+		By("also when the garbage collector then takes the Secret of the former one")
+		Expect(k8s.Delete(ctx, w.secret(ctx, again))).To(Succeed())
+		Eventually(func() bool { return w.sim.PlantPredict.Accepts(w.token(ctx, again)) }).WithTimeout(soon).Should(BeTrue())
+		Expect(w.sim.PlantPredict.Calls()).To(HaveLen(1))
+	})
+
+	It("is replaced at once when the spec changes, and at the next refresh when the provider or the credentials do", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		w.credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
+		pt := w.create(ctx, w.wanted("generic"))
+		w.ready(ctx, pt)
+
+		var ctp v1alpha1.ClusterTokenProvider
+		Expect(k8s.Get(ctx, client.ObjectKey{Name: w.cluster("generic")}, &ctp)).To(Succeed())
+		ctp.Spec.Scopes = []v1alpha1.Scope{"a"}
+		Expect(k8s.Update(ctx, &ctp)).To(Succeed())
+		var s corev1.Secret
+		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: "generic-login"}, &s)).To(Succeed())
+		w.sim.Generic.SetCredentials("another", "secret")
+		s.Data["client_id"], s.Data["client_secret"] = []byte("another"), []byte("secret")
+		Expect(k8s.Update(ctx, &s)).To(Succeed())
+		staysFor(quiet, w.sim.Generic.Issued, 1)
+
+		w.ready(ctx, pt)
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Scopes = []v1alpha1.Scope{"b"} })
+		Eventually(w.sim.Generic.Issued).WithTimeout(soon).Should(Equal(2))
+		calls := w.sim.Generic.Calls()
+		Expect(calls[1].Form.Get("scope")).To(Equal("b"))
+		w.ready(ctx, pt)
+	})
+})
+
+var _ = Describe("a target", func() {
+	It("that is foreign is never touched, and found before the provider is asked", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		foreign := &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "plantpredict"},
+			StringData: map[string]string{"token": "somebody else's"},
+		}
+		Expect(k8s.Create(ctx, foreign)).To(Succeed())
+		pt := w.plantPredict(ctx)
+		w.becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetConflict)
+		w.becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonTargetConflict)
+		staysFor(quiet, func() string { return w.secret(ctx, pt).ResourceVersion }, foreign.ResourceVersion)
+		Expect(w.sim.PlantPredict.Calls()).To(BeEmpty())
+
+		By("being taken up by itself once it is gone")
+		Expect(k8s.Delete(ctx, foreign)).To(Succeed())
+		w.clock.Step(31 * time.Second)
+		w.ready(ctx, pt)
+	})
+
+	It("that is immutable is found before the provider is asked", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.plantPredict(ctx)
+		got := w.ready(ctx, pt)
+		s := w.secret(ctx, pt)
+		immutable := true
+		s.Immutable = &immutable
+		Expect(k8s.Update(ctx, s)).To(Succeed())
+		w.becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetImmutable)
+		w.clock.SetTime(got.Status.RefreshAt.Time)
+		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
+		w.ready(ctx, pt) // the token in it still works
+	})
+
+	It("that a quota forbids is found before the provider is asked", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.credentials(ctx, "plantpredict", map[string]string{
+			"client_id": providersim.PlantPredictClientID, "client_secret": providersim.PlantPredictClientSecret,
+		})
+		quota := &corev1.ResourceQuota{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "no-more-secrets"},
+			Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"count/secrets": *resourceQuantity("0")}},
+		}
+		Expect(k8s.Create(ctx, quota)).To(Succeed())
+		quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{"count/secrets": *resourceQuantity("1")}}
+		Expect(k8s.Status().Update(ctx, quota)).To(Succeed())
+
+		w.operator()
+		pt := w.create(ctx, w.wanted("plantpredict"))
+		w.becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetRefused)
+		Expect(w.sim.PlantPredict.Calls()).To(BeEmpty())
+
+		By("being written once the quota is gone")
+		Expect(k8s.Delete(ctx, quota)).To(Succeed())
+		Eventually(func() bool {
+			w.clock.Step(time.Minute)
+			return w.sim.PlantPredict.Accepts(w.token(ctx, pt))
+		}).WithTimeout(20 * time.Second).WithPolling(100 * time.Millisecond).Should(BeTrue())
+	})
+
+	It("that two ProviderTokens want belongs to the first", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		first := w.plantPredict(ctx)
+		w.ready(ctx, first)
+		second := w.wanted("plantpredict")
+		second.Name = "second"
+		second.Spec.Target = &v1alpha1.Target{SecretName: "plantpredict"}
+		w.create(ctx, second)
+		got := w.becomes(ctx, second, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetConflict)
+		Expect(meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ReadyCondition).Message).To(ContainSubstring(w.namespace + "/plantpredict"))
+		w.stepToRefresh(ctx, first)
+		Expect(w.sim.PlantPredict.Issued()).To(Equal(2))
+		Expect(w.secret(ctx, first).Annotations[v1alpha1.OwnerAnnotation]).To(Equal(w.namespace + "/plantpredict"))
+
+		By("passing on when the first goes and takes the Secret with it")
+		Expect(k8s.Delete(ctx, first)).To(Succeed())
+		Expect(k8s.Delete(ctx, w.secret(ctx, first))).To(Succeed())
+		w.clock.Step(31 * time.Second)
+		w.ready(ctx, second)
+	})
+
+	It("has the form, the metadata and the life that the spec asks for", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		w.credentials(ctx, "plantpredict", map[string]string{
+			"client_id": providersim.PlantPredictClientID, "client_secret": providersim.PlantPredictClientSecret,
+		})
+		pt := w.wanted("plantpredict")
+		pt.Spec.Target = &v1alpha1.Target{
+			SecretName:       "pull",
+			Format:           v1alpha1.DockerConfigJSONFormat,
+			DockerConfigJSON: &v1alpha1.DockerConfigJSONTarget{Registry: "registry.example.com"},
+			DeletionPolicy:   v1alpha1.RetainTarget,
+			Template: &v1alpha1.SecretTemplate{
+				Metadata: &v1alpha1.TemplateMetadata{Labels: map[string]v1alpha1.LabelValue{"team": "a"}},
+				Data:     map[string]v1alpha1.TemplateText{"curl.cfg": `header = "{{ .authorization }}"`},
+			},
+		}
+		w.create(ctx, pt)
+		w.ready(ctx, pt)
+		s := w.secret(ctx, pt)
+		Expect(s.Type).To(Equal(corev1.SecretTypeDockerConfigJson))
+		Expect(s.OwnerReferences).To(BeEmpty())
+		Expect(s.Labels).To(HaveKeyWithValue("team", "a"))
+		Expect(string(s.Data["curl.cfg"])).To(Equal(`header = "Bearer ` + w.token(ctx, pt) + `"`))
+
+		By("following an edit of the template without a mint")
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target.Template.Data["curl.cfg"] = `{{ .token }}` })
+		Eventually(func() string { return string(w.secret(ctx, pt).Data["curl.cfg"]) }).WithTimeout(soon).Should(Equal(w.token(ctx, pt)))
+
+		By("keeping the good content when the template breaks")
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+			pt.Spec.Target.Template.Data["curl.cfg"] = `{{ range .scopes }}{{ end }}`
+		})
+		w.becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidTemplate)
+		Expect(string(w.secret(ctx, pt).Data["curl.cfg"])).To(Equal(w.token(ctx, pt)))
+		Expect(w.sim.PlantPredict.Calls()).To(HaveLen(1))
+	})
+})
+
+var _ = Describe("a ProviderToken whose other objects are not there yet", func() {
+	It("becomes Ready soon after they are, without ever having been stalled", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		seen, stop := w.conditionsSeen(ctx)
+		pt := w.create(ctx, w.wanted("plantpredict"))
+		w.becomes(ctx, pt, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonWaitingForCredentials)
+		w.clock.Step(5 * time.Minute)
+		w.credentials(ctx, "plantpredict", map[string]string{
+			"client_id": providersim.PlantPredictClientID, "client_secret": providersim.PlantPredictClientSecret,
+		})
+		Eventually(func() bool { return w.sim.PlantPredict.Accepts(w.token(ctx, pt)) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(BeTrue())
+		w.ready(ctx, pt)
+		stop()
+		Expect(seen()).NotTo(ContainElement(v1alpha1.StalledCondition))
+		Expect(seen()).To(ContainElement(v1alpha1.ReconcilingCondition))
+	})
+
+	It("is stalled after ten minutes, and says what to create", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.create(ctx, w.wanted("plantpredict"))
+		w.becomes(ctx, pt, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonWaitingForCredentials)
+		w.clock.Step(10*time.Minute - 2*time.Second)
+		staysFor(quiet, func() bool { return w.condition(ctx, pt, v1alpha1.StalledCondition) == nil }, true)
+		w.clock.Step(3 * time.Second)
+		w.becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCredentialsNotFound)
+		message := w.condition(ctx, pt, v1alpha1.StalledCondition).Message
+		Expect(message).To(ContainSubstring("plantpredict-login"))
+		Expect(message).To(ContainSubstring(v1alpha1.CredentialsForLabel))
+
+		By("reading the same for a Secret that is bound to another provider")
+		s := w.credentials(ctx, "plantpredict", map[string]string{"client_id": "x", "client_secret": "y"})
+		s.Labels[v1alpha1.CredentialsForLabel] = "UP42"
+		Expect(k8s.Update(ctx, s)).To(Succeed())
+		staysFor(quiet, func() string { return w.condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Message }, message)
+	})
+
+	It("waits for its provider as well", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		var ctp v1alpha1.ClusterTokenProvider
+		Expect(k8s.Get(ctx, client.ObjectKey{Name: w.cluster("plantpredict")}, &ctp)).To(Succeed())
+		Expect(k8s.Delete(ctx, &ctp)).To(Succeed())
+		pt := w.plantPredict(ctx)
+		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForProvider)
+		Expect(k8s.Create(ctx, &v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: ctp.Name}, Spec: ctp.Spec})).To(Succeed())
+		w.ready(ctx, pt)
+	})
+})
+
+// conditionsSeen watches which condition types any ProviderToken of w ever had as true.
+func (w *world) conditionsSeen(ctx context.Context) (seen func() []string, stop func()) {
+	GinkgoHelper()
+	watching, err := client.NewWithWatch(apiServer, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+	stream, err := watching.Watch(ctx, &v1alpha1.ProviderTokenList{}, client.InNamespace(w.namespace))
+	Expect(err).NotTo(HaveOccurred())
+	types := map[string]bool{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for e := range stream.ResultChan() {
+			if pt, ok := e.Object.(*v1alpha1.ProviderToken); ok && e.Type != watch.Deleted {
+				for _, c := range pt.Status.Conditions {
+					types[c.Type] = types[c.Type] || c.Status == metav1.ConditionTrue
+				}
+			}
+		}
+	}()
+	return func() []string {
+			<-done
+			var names []string
+			for name, was := range types {
+				if was {
+					names = append(names, name)
+				}
+			}
+			return names
+		}, func() {
+			stream.Stop()
+			<-done
+		}
+}

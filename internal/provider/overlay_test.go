@@ -1,0 +1,142 @@
+package provider
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func overlay(t *testing.T, base, over Definition) Definition {
+	t.Helper()
+	d, err := Overlay(base, over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestWithMethodLeavesOneWayIn(t *testing.T) {
+	d := builtin(t, "SpatiaFi")
+	flat, err := d.WithMethod("LoginToken")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if flat.Methods != nil || flat.Grant != Password || flat.UseRefreshToken != Never || flat.Documentation != d.Documentation {
+		t.Errorf("got %+v", flat)
+	}
+	if err := flat.Validate(); err != nil {
+		t.Error(err)
+	}
+	r, err := flat.Resolve(nil, only(CredUsername, CredPassword))
+	if err != nil || r.Method != "" {
+		t.Errorf("got method %q (%v)", r.Method, err)
+	}
+}
+
+func TestWithMethodNamesTheMethodsThereAre(t *testing.T) {
+	_, err := builtin(t, "SpatiaFi").WithMethod("Token")
+	wantKind(t, err, Input)
+	wantText(t, err, "AppToken, LoginToken")
+	_, err = plain().WithMethod("Token")
+	wantKind(t, err, Input)
+	wantText(t, err, "only one way in")
+}
+
+func TestOverlaySetsFieldsMergesMapsAndReplacesLists(t *testing.T) {
+	base := Definition{
+		Description: "base", TokenURL: "https://base.example.com/", Grant: Password, ClientAuthentication: None, ClientID: "base",
+		CredentialKeys: map[string][]string{"username": {"user"}, "password": {"pw"}},
+		Scopes:         []string{"a", "b"}, FormParameters: map[string]string{"x": "1", "y": "1"},
+		Request:       RequestFormat{Headers: map[string]string{"X-A": "1"}, BasicEncoding: Raw},
+		Response:      ResponseFormat{AccessToken: []string{"/a", "/b"}, Scope: []string{"/s"}},
+		TokenLifetime: Duration{time.Minute}, Limits: Limits{Concurrency: 1, PerSecond: 1},
+	}
+	over := Definition{
+		Description: "over", ClientID: "over", CredentialKeys: map[string][]string{"password": {"secret"}},
+		Scopes: []string{"c"}, FormParameters: map[string]string{"y": "2", "z": "2"},
+		Request:  RequestFormat{Headers: map[string]string{"X-B": "2"}, AssertionLifetime: Duration{time.Second}},
+		Response: ResponseFormat{AccessToken: []string{"/c"}}, TokenLifetime: Duration{time.Hour}, UseRefreshToken: Never,
+		Limits: Limits{PerSecond: 2}, CABundle: "pem",
+	}
+	want := Definition{
+		Description: "over", TokenURL: "https://base.example.com/", Grant: Password, ClientAuthentication: None, ClientID: "over",
+		CredentialKeys: map[string][]string{"username": {"user"}, "password": {"secret"}},
+		Scopes:         []string{"c"}, FormParameters: map[string]string{"x": "1", "y": "2", "z": "2"},
+		Request:       RequestFormat{Headers: map[string]string{"X-A": "1", "X-B": "2"}, BasicEncoding: Raw, AssertionLifetime: Duration{time.Second}},
+		Response:      ResponseFormat{AccessToken: []string{"/c"}, Scope: []string{"/s"}},
+		TokenLifetime: Duration{time.Hour}, UseRefreshToken: Never, Limits: Limits{Concurrency: 1, PerSecond: 2}, CABundle: "pem",
+	}
+	if diff := cmp.Diff(want, overlay(t, base, over)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAnotherTokenURLDropsTheHolesThatItLacks(t *testing.T) {
+	d := overlay(t, builtin(t, "UP42"), Definition{TokenURL: "https://sso.example.com/realms/x/token"})
+	if r := resolve(t, d, nil); r.TokenURL != "https://sso.example.com/realms/x/token" || r.ClientID != "up42-api" {
+		t.Errorf("got %+v", r)
+	}
+	kept := overlay(t, builtin(t, "UP42"), Definition{TokenURL: "https://{region}.proxy.example.com/token"})
+	if r := resolve(t, kept, map[string]string{"region": "sa"}); r.TokenURL != "https://auth.sa.proxy.example.com/token" {
+		t.Errorf("got %s", r.TokenURL)
+	}
+}
+
+func TestABaseWithSeveralWaysInWantsOneNamed(t *testing.T) {
+	for name, over := range map[string]Definition{
+		"a token URL":             {TokenURL: "https://a.example.com/"},
+		"a grant":                 {Grant: Password},
+		"a client authentication": {ClientAuthentication: SecretPost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Overlay(builtin(t, "SpatiaFi"), over)
+			wantKind(t, err, Input)
+			wantText(t, err, "several ways in (AppToken, LoginToken)", "name one in method")
+		})
+	}
+}
+
+func TestWhatOneOverlaysWinsOverEveryWayIn(t *testing.T) {
+	base := builtin(t, "SpatiaFi")
+	d := overlay(t, base, Definition{TokenLifetime: Duration{time.Minute}, Request: RequestFormat{Headers: map[string]string{"X-A": "1"}},
+		CredentialKeys: map[string][]string{"password": {"pw"}}, Description: "ours"})
+	for _, method := range []string{"AppToken", "LoginToken"} {
+		r := resolve(t, d, map[string]string{"method": method})
+		if r.TokenLifetime.Duration != time.Minute || r.Request.Headers["X-A"] != "1" || len(r.Keys(CredPassword)) != 2 {
+			t.Errorf("%s: got %+v", method, r)
+		}
+	}
+	if d.Description != "ours" || d.Methods[0].Description != base.Methods[0].Description {
+		t.Error("the description of the whole took the place of a method's")
+	}
+	replaced := overlay(t, base, Definition{TokenURL: "https://a.example.com/", Methods: []Method{{Name: "Own"}}})
+	if r := resolve(t, replaced, nil); r.Method != "Own" || r.TokenURL != "https://a.example.com/" {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestOverlayingNothingChangesNothing(t *testing.T) {
+	words := rapid.SliceOfN(rapid.StringMatching(`[a-z]{1,3}`), 1, 3)
+	rapid.Check(t, func(t *rapid.T) {
+		d := Definition{
+			TokenURL: rapid.StringMatching(`https://[a-z]{0,3}`).Draw(t, "url"), ClientID: rapid.String().Draw(t, "client"),
+			Scopes: words.Draw(t, "scopes"), FormParameters: rapid.MapOfN(rapid.String(), rapid.String(), 1, 3).Draw(t, "form"),
+			Response:      ResponseFormat{Error: words.Draw(t, "error")},
+			TokenLifetime: Duration{time.Duration(rapid.Int64().Draw(t, "life"))}, Limits: Limits{Concurrency: rapid.Int().Draw(t, "limit")},
+			CredentialKeys: rapid.MapOfN(rapid.String(), words, 1, 3).Draw(t, "keys"),
+		}
+		left, err := Overlay(d, Definition{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		right, err := Overlay(Definition{}, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(d, left) + cmp.Diff(d, right); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}

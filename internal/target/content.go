@@ -1,0 +1,137 @@
+package target
+
+import (
+	"strings"
+	"time"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/token"
+)
+
+// Content is what a target says of itself: the token, and the bookkeeping that
+// belongs to the same write.
+//
+// A Secret keeps whole seconds. Whoever computes from a Content before it is
+// published computes from AsPublished, so that memory and Secret agree.
+type Content struct {
+	// Token in the Secret. Its Refresh is never published.
+	Token token.Token
+	// Inputs is the versioned hash over what in the spec decides which token it is.
+	Inputs string
+	// RefreshAt is when the token was planned to be replaced; zero when not known.
+	RefreshAt time.Time
+	// HandledRefresh is the last value of the refresh-requested-at annotation that was served.
+	HandledRefresh string
+}
+
+// AsPublished is c as Observe reads it back: instants in UTC and rounded down
+// to whole seconds, no refresh token, nil for no scopes.
+func (c Content) AsPublished() Content {
+	c.Token.Refresh, c.Token.RefreshExpiresAt = token.Secret{}, time.Time{}
+	c.Token.IssuedAt = wholeSeconds(c.Token.IssuedAt)
+	c.Token.ExpiresAt = wholeSeconds(c.Token.ExpiresAt)
+	c.Token.Scopes = splitScopes(joinScopes(c.Token.Scopes))
+	c.RefreshAt = wholeSeconds(c.RefreshAt)
+	return c
+}
+
+// wholeSeconds rounds down: a token must never seem to live longer than it
+// does, and a life that seems to begin earlier only ends up refreshed earlier.
+func wholeSeconds(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC().Truncate(time.Second)
+}
+
+// describe is what tells about the token itself; the content hash covers it.
+func describe(t token.Token) map[string]string {
+	return withoutEmpty(map[string]string{
+		v1alpha1.IssuedAtAnnotation:     formatInstant(t.IssuedAt),
+		v1alpha1.ExpiresAtAnnotation:    formatInstant(t.ExpiresAt),
+		v1alpha1.ExpirySourceAnnotation: string(t.ExpirySource),
+		v1alpha1.TokenTypeAnnotation:    t.Type,
+		v1alpha1.ScopesAnnotation:       joinScopes(t.Scopes),
+	})
+}
+
+// described are the keys of describe.
+func described() []string {
+	return []string{
+		v1alpha1.IssuedAtAnnotation,
+		v1alpha1.ExpiresAtAnnotation,
+		v1alpha1.ExpirySourceAnnotation,
+		v1alpha1.TokenTypeAnnotation,
+		v1alpha1.ScopesAnnotation,
+	}
+}
+
+// bookkeeping is what goes along with the token in one write.
+func bookkeeping(c Content) map[string]string {
+	return withoutEmpty(map[string]string{
+		v1alpha1.InputsAnnotation:         c.Inputs,
+		v1alpha1.RefreshAtAnnotation:      formatInstant(c.RefreshAt),
+		v1alpha1.RefreshHandledAnnotation: c.HandledRefresh,
+	})
+}
+
+// parseContent is the inverse of describe and bookkeeping; false when there is
+// no life of a token in the annotations. The access token is not among them.
+func parseContent(annotations map[string]string) (Content, bool) {
+	issued, ok := parseInstant(annotations[v1alpha1.IssuedAtAnnotation])
+	if !ok {
+		return Content{}, false
+	}
+	expires, ok := parseInstant(annotations[v1alpha1.ExpiresAtAnnotation])
+	if !ok || !expires.After(issued) {
+		return Content{}, false
+	}
+	refresh, _ := parseInstant(annotations[v1alpha1.RefreshAtAnnotation])
+	return Content{
+		Token: token.Token{
+			Type:         annotations[v1alpha1.TokenTypeAnnotation],
+			Scopes:       splitScopes(annotations[v1alpha1.ScopesAnnotation]),
+			IssuedAt:     issued,
+			ExpiresAt:    expires,
+			ExpirySource: token.ExpirySource(annotations[v1alpha1.ExpirySourceAnnotation]),
+		},
+		Inputs:         annotations[v1alpha1.InputsAnnotation],
+		RefreshAt:      refresh,
+		HandledRefresh: annotations[v1alpha1.RefreshHandledAnnotation],
+	}, true
+}
+
+func formatInstant(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func parseInstant(s string) (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return wholeSeconds(t), true
+}
+
+// joinScopes writes scopes as RFC 6749 §3.3 does.
+func joinScopes(scopes []string) string { return strings.Join(scopes, " ") }
+
+func splitScopes(s string) []string {
+	scopes := strings.Fields(s)
+	if len(scopes) == 0 {
+		return nil
+	}
+	return scopes
+}
+
+func withoutEmpty(m map[string]string) map[string]string {
+	for k, v := range m {
+		if v == "" {
+			delete(m, k)
+		}
+	}
+	return m
+}

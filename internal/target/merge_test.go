@@ -1,0 +1,117 @@
+package target
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+)
+
+func TestMatches(t *testing.T) {
+	foreignOwner := metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "up42-token", UID: "c"}
+	tests := []struct {
+		name string
+		edit func(*corev1.Secret)
+		want bool
+	}{
+		{"as published", func(*corev1.Secret) {}, true},
+		{"label of others", func(s *corev1.Secret) { s.Labels["a"] = "b" }, true},
+		{"annotation of others", annotate("a", "b"), true},
+		{"ownerReference of others before ours", func(s *corev1.Secret) {
+			s.OwnerReferences = append([]metav1.OwnerReference{foreignOwner}, s.OwnerReferences...)
+		}, true},
+		{"ownerReference of others after ours", func(s *corev1.Secret) { s.OwnerReferences = append(s.OwnerReferences, foreignOwner) }, true},
+		{"finalizer of others", func(s *corev1.Secret) { s.Finalizers = []string{"a/b"} }, true},
+		{"value changed", put("token", "x"), false},
+		{"key added", put("x", ""), false},
+		{"key removed", func(s *corev1.Secret) { delete(s.Data, "token") }, false},
+		{"type changed", func(s *corev1.Secret) { s.Type = "example.com/x" }, false},
+		{"our label gone", func(s *corev1.Secret) { s.Labels = nil }, false},
+		{"our annotation changed", annotate(v1alpha1.RefreshAtAnnotation, "x"), false},
+		{"our annotation gone", annotate(v1alpha1.InputsAnnotation, ""), false},
+		{"an annotation of ours that is stale", annotate(FormAnnotation, "v1:x"), false},
+		{"a template's label that is stale", func(s *corev1.Secret) {
+			s.Labels["old"], s.Annotations[ManagedMetadataAnnotation] = "x", `{"labels":["old"]}`
+		}, false},
+		{"ownerReference gone, as after a restore", func(s *corev1.Secret) { s.OwnerReferences = nil }, false},
+		{"ownerReference with an old UID", func(s *corev1.Secret) { s.OwnerReferences[0].UID = "old" }, false},
+		{"ownerReference of an older version", func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "providertoken.dev/v1alpha0" }, false},
+		{"ownerReference twice", func(s *corev1.Secret) { s.OwnerReferences = append(s.OwnerReferences, s.OwnerReferences[0]) }, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			want := mustRender(t, newOwner(), newContent())
+			have := published(want, tt.edit)
+			before := have.DeepCopy()
+			if got := Matches(have, want); got != tt.want {
+				t.Errorf("Matches is %t, want %t", got, tt.want)
+			}
+			if diff := cmp.Diff(before, have); diff != "" {
+				t.Errorf("Matches changed what it compared:\n%s", diff)
+			}
+			if !Matches(merge(have, want), want) {
+				t.Error("a write would not settle it")
+			}
+		})
+	}
+}
+
+func TestMergeKeepsWhatOthersWrote(t *testing.T) {
+	templated := newOwner(withTemplate(v1alpha1.SecretTemplate{Metadata: &v1alpha1.TemplateMetadata{
+		Labels:      map[string]v1alpha1.LabelValue{"gone": "x", "stays": "old"},
+		Annotations: map[string]v1alpha1.MetadataValue{"gone": "x", "stays": "old"},
+	}}))
+	now := newOwner(withTemplate(v1alpha1.SecretTemplate{Metadata: &v1alpha1.TemplateMetadata{
+		Labels:      map[string]v1alpha1.LabelValue{"stays": "new"},
+		Annotations: map[string]v1alpha1.MetadataValue{"stays": "new"},
+	}}))
+	foreignOwner := metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "up42-token", UID: "c"}
+	otherToken := metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ProviderToken", Name: "other", UID: "d"}
+	have := published(mustRender(t, templated, newContent()), func(s *corev1.Secret) {
+		s.Labels["velero.io/backup"], s.Annotations["example.com/note"] = "x", "y"
+		s.Finalizers = []string{"example.com/keep"}
+		s.OwnerReferences = []metav1.OwnerReference{foreignOwner, s.OwnerReferences[0], otherToken}
+		s.OwnerReferences[1].UID = "from before the restore"
+		s.Data["stray"] = []byte("x")
+	})
+	want := mustRender(t, now, newContent())
+	got := merge(have, want)
+
+	expected := have.DeepCopy()
+	expected.Data = want.Data
+	expected.Labels = map[string]string{"velero.io/backup": "x", "stays": "new", v1alpha1.TargetLabel: "true"}
+	expected.Annotations = want.DeepCopy().Annotations
+	expected.Annotations["example.com/note"] = "y"
+	expected.OwnerReferences[1].UID = now.UID
+	if diff := cmp.Diff(expected, got); diff != "" {
+		t.Errorf("merged differs (-want +got):\n%s", diff)
+	}
+}
+
+func TestMergeRemovesItsOwnerReferenceOnlyWhenTheTargetIsRetained(t *testing.T) {
+	have := published(mustRender(t, newOwner(), newContent()))
+	retained := mustRender(t, newOwner(withTarget(v1alpha1.Target{DeletionPolicy: v1alpha1.RetainTarget})), newContent())
+	if got := merge(have, retained).OwnerReferences; len(got) != 0 {
+		t.Errorf("ownerReferences are %v, want none", got)
+	}
+}
+
+func TestMergeDoesNotBelieveAForgedListOfTemplateMetadata(t *testing.T) {
+	want := mustRender(t, newOwner(), newContent())
+	for _, list := range []string{`{"labels":["argocd.argoproj.io/instance"],"annotations":["Kubernetes.io/x"]}`, `not JSON`} {
+		have := published(want, func(s *corev1.Secret) {
+			s.Labels["argocd.argoproj.io/instance"], s.Annotations["Kubernetes.io/x"] = "app", "y"
+			s.Annotations[ManagedMetadataAnnotation] = list
+		})
+		got := merge(have, want)
+		if got.Labels["argocd.argoproj.io/instance"] != "app" || got.Annotations["Kubernetes.io/x"] != "y" {
+			t.Errorf("with the list %s, metadata of others is gone: %v %v", list, got.Labels, got.Annotations)
+		}
+		if _, found := got.Annotations[ManagedMetadataAnnotation]; found {
+			t.Errorf("the list %s stays", list)
+		}
+	}
+}
