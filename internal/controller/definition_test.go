@@ -1,0 +1,136 @@
+package controller
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/provider"
+)
+
+// fill sets every field of v, however deep, to something that is not zero.
+func fill(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Struct:
+		if d, isDuration := v.Addr().Interface().(*metav1.Duration); isDuration {
+			d.Duration = 7 * time.Second
+			return
+		}
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Map:
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(key)
+		fill(value)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(key, value)
+	case reflect.String:
+		v.SetString("x")
+	default:
+		v.SetInt(3)
+	}
+}
+
+// zeros lists the fields of v, however deep, that are zero.
+func zeros(v reflect.Value, path string) []string {
+	if v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[provider.Duration]() {
+		var found []string
+		for i := range v.NumField() {
+			found = append(found, zeros(v.Field(i), path+"."+v.Type().Field(i).Name)...)
+		}
+		return found
+	}
+	if v.IsZero() {
+		return []string{path}
+	}
+	return nil
+}
+
+func TestConvertLosesNoField(t *testing.T) {
+	var spec v1alpha1.ProviderDefinition
+	fill(reflect.ValueOf(&spec).Elem())
+	// What only the catalog may say, and what resolving adds.
+	catalogOnly := map[string]bool{
+		".Description": true, ".Documentation": true, ".Parameters": true, ".CredentialKeys": true, ".Methods": true,
+		".Request.BasicEncoding": true,
+	}
+	for _, path := range zeros(reflect.ValueOf(convert(spec)), "") {
+		if !catalogOnly[path] {
+			t.Errorf("convert does not set %s", path)
+		}
+	}
+}
+
+func TestInputsChangeWithWhatDecidesWhichTokenIsIssued(t *testing.T) {
+	base := func() *v1alpha1.ProviderToken {
+		return &v1alpha1.ProviderToken{Spec: v1alpha1.ProviderTokenSpec{
+			ProviderRef: &v1alpha1.ProviderReference{Name: "UP42"},
+			Credentials: v1alpha1.Credentials{SecretName: "a"},
+		}}
+	}
+	same := map[string]func(*v1alpha1.ProviderToken){
+		"the kind that is meant anyway": func(p *v1alpha1.ProviderToken) { p.Spec.ProviderRef.Kind = v1alpha1.BuiltinProvider },
+		"suspend":                       func(p *v1alpha1.ProviderToken) { p.Spec.Suspend = true },
+		"the target":                    func(p *v1alpha1.ProviderToken) { p.Spec.Target = &v1alpha1.Target{SecretName: "b"} },
+		"the policy":                    func(p *v1alpha1.ProviderToken) { p.Spec.Refresh = &v1alpha1.RefreshPolicy{AtPercent: 50} },
+		"annotations":                   func(p *v1alpha1.ProviderToken) { p.Annotations = map[string]string{"a": "b"} },
+	}
+	for name, edit := range same {
+		pt := base()
+		edit(pt)
+		if inputs(pt) != inputs(base()) {
+			t.Errorf("%s: changes the inputs", name)
+		}
+	}
+	other := map[string]func(*v1alpha1.ProviderToken){
+		"the provider": func(p *v1alpha1.ProviderToken) { p.Spec.ProviderRef.Name = "UP42Project" },
+		"its kind":     func(p *v1alpha1.ProviderToken) { p.Spec.ProviderRef.Kind = v1alpha1.ClusterProvider },
+		"a parameter": func(p *v1alpha1.ProviderToken) {
+			p.Spec.ProviderRef.Parameters = map[string]v1alpha1.ParameterValue{"region": "sa"}
+		},
+		"the credentials": func(p *v1alpha1.ProviderToken) { p.Spec.Credentials.SecretName = "b" },
+		"a scope":         func(p *v1alpha1.ProviderToken) { p.Spec.Scopes = []v1alpha1.Scope{"a"} },
+		"the audience":    func(p *v1alpha1.ProviderToken) { p.Spec.Audience = "a" },
+		"a resource":      func(p *v1alpha1.ProviderToken) { p.Spec.Resources = []string{"a"} },
+	}
+	seen := map[string]string{inputs(base()): "nothing"}
+	for name, edit := range other {
+		pt := base()
+		edit(pt)
+		if before, known := seen[inputs(pt)]; known {
+			t.Errorf("%s: has the same inputs as %s", name, before)
+		}
+		seen[inputs(pt)] = name
+	}
+}
+
+func TestHostsAreListedExactly(t *testing.T) {
+	for _, c := range []struct {
+		annotation, host string
+		want             bool
+	}{
+		{"a.example.com", "a.example.com:443", true},
+		{" A.example.com , b", "a.example.com:443", true},
+		{"a.example.com", "a.example.com:8443", false},
+		{"a.example.com:8443", "a.example.com:8443", true},
+		{"example.com", "a.example.com:443", false},
+		{"a.example.com", "a.example.com.evil.org:443", false},
+		{"*", "a.example.com:443", false},
+		{"[2001:db8::1]", "[2001:db8::1]:443", true},
+		{"", ":443", false},
+	} {
+		if got := lists(c.annotation, c.host); got != c.want {
+			t.Errorf("lists(%q, %q) = %v", c.annotation, c.host, got)
+		}
+	}
+}
