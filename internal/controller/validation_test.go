@@ -136,8 +136,12 @@ var _ = Describe("the API", Ordered, func() {
 	}
 
 	It("has no rule without a case", func() {
+		var cases []string
+		for _, c := range ruleCases() {
+			cases = append(cases, c.message)
+		}
 		for _, message := range ruleMessages() {
-			Expect(ruleCases()).To(ContainElement(HaveField("message", Satisfy(func(m string) bool { return strings.HasPrefix(message, m) }))), message)
+			Expect(cases).To(ContainElement(Satisfy(func(m string) bool { return strings.HasPrefix(message, m) })), message)
 		}
 	})
 })

@@ -1,0 +1,87 @@
+package controller_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/provider"
+)
+
+var _ = Describe("the samples", func() {
+	It("are accepted by the API server, strictly, and fit the catalog and each other", func(ctx SpecContext) {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "samples-"}}
+		Expect(k8s.Create(ctx, ns)).To(Succeed())
+		strict, err := client.New(apiServer, client.Options{Scheme: scheme, FieldValidation: metav1.FieldValidationStrict})
+		Expect(err).NotTo(HaveOccurred())
+		catalog, err := provider.Builtin()
+		Expect(err).NotTo(HaveOccurred())
+
+		bound := map[string]string{}
+		var tokens []v1alpha1.ProviderToken
+		for _, o := range sampleObjects() {
+			if o.GetKind() == "Pod" {
+				continue // its service account is made by a controller that does not run here
+			}
+			if o.GetKind() != "ClusterTokenProvider" {
+				o.SetNamespace(ns.Name)
+			}
+			Expect(strict.Create(ctx, o.DeepCopy(), client.DryRunAll)).To(Succeed())
+			switch o.GetKind() {
+			case "Secret":
+				bound[o.GetName()] = o.GetLabels()[v1alpha1.CredentialsForLabel]
+			case "ProviderToken":
+				var pt v1alpha1.ProviderToken
+				Expect(strict.Scheme().Convert(&o, &pt, nil)).To(Succeed())
+				tokens = append(tokens, pt)
+			}
+		}
+		Expect(len(tokens)).To(BeNumerically(">=", 7))
+		for _, pt := range tokens {
+			want := "ProviderToken." + pt.Name
+			if ref := pt.Spec.ProviderRef; ref != nil {
+				want = v1alpha1.CredentialsForValue(ref.Kind, ref.Name)
+				if ref.Kind == "" {
+					Expect(catalog.Names()).To(ContainElement(ref.Name))
+				}
+			}
+			Expect(bound).To(HaveKeyWithValue(pt.Spec.Credentials.SecretName, want), pt.Name)
+		}
+	})
+})
+
+func sampleObjects() []unstructured.Unstructured {
+	GinkgoHelper()
+	files, err := filepath.Glob(filepath.Join("..", "..", "config", "samples", "*.yaml"))
+	Expect(err).NotTo(HaveOccurred())
+	var objects []unstructured.Unstructured
+	for _, f := range files {
+		if filepath.Base(f) == "kustomization.yaml" {
+			continue
+		}
+		data, err := os.ReadFile(f)
+		Expect(err).NotTo(HaveOccurred())
+		decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
+		for {
+			var o unstructured.Unstructured
+			if err := decoder.Decode(&o); errors.Is(err, io.EOF) {
+				break
+			} else {
+				Expect(err).NotTo(HaveOccurred(), f)
+			}
+			objects = append(objects, o)
+		}
+	}
+	return objects
+}
