@@ -14,6 +14,9 @@ import (
 	"github.com/providertoken/operator/internal/token"
 )
 
+// attemptsAfterPanic is what a panic counts for: it will most likely happen again.
+const attemptsAfterPanic = 5
+
 // Exchanger makes one HTTP exchange; *exchange.Client does.
 type Exchanger interface {
 	Do(ctx context.Context, req provider.Request, trust exchange.Trust) (provider.Answer, error)
@@ -53,6 +56,7 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 	job := exchange.Job{
 		Key: string(f.pt.UID), Host: f.lane(), Namespace: f.pt.Namespace,
 		Limits: f.resolved.Limits, Run: r.run(f.pt.UID),
+		Done: func() { r.alarms.wake(a.name) },
 	}
 	if f.live() {
 		job.Expires = f.held.Token.ExpiresAt
@@ -117,11 +121,10 @@ func (f *facts) retryAt() time.Time {
 	return f.mem.failure.retryAt(expires, string(f.pt.UID))
 }
 
-// run makes the attempt, remembers what came of it and wakes the reconcile.
+// run makes the attempt and remembers what came of it.
 func (a *attempt) run(ctx context.Context) exchange.Outcome {
 	began := a.r.Clock.Now()
 	got, frozen, err := a.mint(ctx)
-	defer a.r.alarms.wake(a.name)
 	if err == nil {
 		a.r.memory.update(a.uid, func(m *recollection) {
 			m.minted = &minted{token: got, inputs: a.inputs, request: a.request}
@@ -288,15 +291,14 @@ func (a *attempt) remember(got token.Token, used token.Secret) {
 
 // recover lets an object whose attempt panicked be tried again, later.
 func (r *Reconciler) recover(uid types.UID) {
-	name, known := r.memory.nameOf(uid)
-	if !known {
-		return
-	}
 	r.memory.update(uid, func(m *recollection) {
 		m.failure = &failure{
-			err:     &provider.Error{Kind: provider.Unavailable, Problem: "the operator failed while it asked for a token", Fix: "look at the operator's log, and report it"},
-			attempt: 5, at: r.Clock.Now(), basis: m.basis,
+			err: &provider.Error{
+				Kind:    provider.Unavailable,
+				Problem: "the operator failed while it asked for a token",
+				Fix:     "look at the operator's log, and report what it says",
+			},
+			attempt: attemptsAfterPanic, at: r.Clock.Now(), basis: m.basis,
 		}
 	})
-	r.alarms.wake(name)
 }

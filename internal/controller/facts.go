@@ -79,7 +79,13 @@ func (r *Reconciler) gather(ctx context.Context, pt *v1alpha1.ProviderToken) (*f
 	if err := r.prepare(ctx, f); err != nil {
 		return nil, err
 	}
-	return f, r.observe(ctx, f)
+	if err := r.observe(ctx, f); err != nil {
+		return nil, err
+	}
+	if f.live() {
+		f.blocked = f.blocked.until(f.held.Token.ExpiresAt)
+	}
+	return f, nil
 }
 
 // prepare finds out whether and how an exchange could be made.

@@ -97,11 +97,13 @@ func (f *failure) retryAt(expires time.Time, seed string) time.Time {
 
 // problem tells a failure, and until when the token at hand (if any) works.
 func (f *failure) problem(o origin, host string, expires time.Time, live bool) *problem {
-	message := fmt.Sprintf("%s at %s: %s", o.Name, host, f.err.Error())
-	if live {
-		message += fmt.Sprintf("; the token in the Secret works until %s", stamp(expires))
+	p := &problem{
+		Condition: v1alpha1.TokenIssuedCondition,
+		Message:   fmt.Sprintf("%s at %s: %s", o.Name, host, f.err.Error()),
 	}
-	p := &problem{Condition: v1alpha1.TokenIssuedCondition, Message: message}
+	if live {
+		p = p.until(expires)
+	}
 	switch f.err.Kind {
 	case provider.Input:
 		p.Condition, p.Reason, p.Stalled = v1alpha1.CredentialsResolvedCondition, v1alpha1.ReasonInvalidCredentials, true
@@ -123,6 +125,16 @@ func (f *failure) problem(o origin, host string, expires time.Time, live bool) *
 		p.Reason = v1alpha1.ReasonProviderUnavailable
 	}
 	return p
+}
+
+// until adds to a problem how long the token at hand works.
+func (p *problem) until(expires time.Time) *problem {
+	if p == nil {
+		return nil
+	}
+	q := *p
+	q.Message += fmt.Sprintf("; the token in the Secret works until %s", stamp(expires))
+	return &q
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -12,7 +12,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/controller"
+	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/providersim"
+	"github.com/providertoken/operator/internal/token"
 )
 
 func resourceQuantity(s string) *resource.Quantity {
@@ -128,5 +131,107 @@ var _ = Describe("hosts that hang", func() {
 				Expect(list.Items[i].Status.Token).To(BeNil())
 			}
 		}
+	})
+})
+
+var _ = Describe("the record of logins", func() {
+	It("counts logins that were sent and never recorded, as after a crash", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
+		credentials := provider.Credentials{
+			provider.CredUsername: token.NewSecret("u"), provider.CredPassword: token.NewSecret("p"),
+		}
+		process := func() *controller.Logins {
+			return &controller.Logins{Client: k8s, Namespace: w.namespace, Now: w.clock.Now}
+		}
+		for range 2 {
+			_, frozen, err := process().Begin(ctx, resolved, credentials)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(frozen).To(BeZero())
+		}
+		_, frozen, err := process().Begin(ctx, resolved, credentials)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(frozen).To(Equal(w.clock.Now().Add(15 * time.Minute)))
+
+		By("keeping credentials apart")
+		credentials[provider.CredPassword] = token.NewSecret("q")
+		_, frozen, err = process().Begin(ctx, resolved, credentials)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(frozen).To(BeZero())
+
+		By("holding nothing that could be guessed")
+		var list corev1.ConfigMapList
+		Expect(k8s.List(ctx, &list, client.InNamespace(w.namespace), client.HasLabels{"providertoken.dev/login-record"})).To(Succeed())
+		Expect(list.Items).To(HaveLen(2))
+	})
+
+	It("doubles the pause with each refused probe, up to a day", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		logins := &controller.Logins{Client: k8s, Namespace: w.namespace, Now: w.clock.Now}
+		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
+		var pauses []time.Duration
+		for range 9 {
+			login, frozen, err := logins.Begin(ctx, resolved, provider.Credentials{})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(frozen).To(BeZero())
+			until, err := login.Refused(ctx)
+			Expect(err).NotTo(HaveOccurred())
+			pauses = append(pauses, until.Sub(w.clock.Now()))
+			w.clock.SetTime(until)
+		}
+		Expect(pauses).To(Equal([]time.Duration{
+			15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 16 * time.Hour, 24 * time.Hour, 24 * time.Hour,
+		}))
+	})
+
+	It("gives a login that used to work one more try before it freezes", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		logins := &controller.Logins{Client: k8s, Namespace: w.namespace, Now: w.clock.Now}
+		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
+		begin := func() *controller.Login {
+			GinkgoHelper()
+			login, frozen, err := logins.Begin(ctx, resolved, provider.Credentials{})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(frozen).To(BeZero())
+			return login
+		}
+		Expect(begin().Worked(ctx)).To(Succeed())
+		until, err := begin().Refused(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(until.Sub(w.clock.Now())).To(Equal(30 * time.Second))
+		w.clock.SetTime(until)
+		until, err = begin().Refused(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(until.Sub(w.clock.Now())).To(Equal(15 * time.Minute))
+	})
+
+	It("takes an attempt back that the provider certainly did not judge", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		logins := &controller.Logins{Client: k8s, Namespace: w.namespace, Now: w.clock.Now}
+		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
+		for range 5 {
+			login, frozen, err := logins.Begin(ctx, resolved, provider.Credentials{})
+			Expect(err).NotTo(HaveOccurred())
+			Expect(frozen).To(BeZero())
+			Expect(login.Unanswered(ctx, false)).To(Succeed())
+		}
+	})
+
+	It("is cleared of what nobody touched for a month", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		logins := &controller.Logins{Client: k8s, Namespace: w.namespace, Now: w.clock.Now}
+		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
+		_, _, err := logins.Begin(ctx, resolved, provider.Credentials{})
+		Expect(err).NotTo(HaveOccurred())
+		records := func() int {
+			var list corev1.ConfigMapList
+			Expect(k8s.List(ctx, &list, client.InNamespace(w.namespace), client.HasLabels{"providertoken.dev/login-record"})).To(Succeed())
+			return len(list.Items)
+		}
+		Expect(logins.Sweep(ctx)).To(Succeed())
+		Expect(records()).To(Equal(1))
+		w.clock.Step(31 * 24 * time.Hour)
+		Expect(logins.Sweep(ctx)).To(Succeed())
+		Expect(records()).To(BeZero())
 	})
 })

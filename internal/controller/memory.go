@@ -102,15 +102,3 @@ func (m *memory) forget(name types.NamespacedName) (types.UID, bool) {
 	delete(m.byUID, uid)
 	return uid, known
 }
-
-// nameOf returns the name under which uid is known.
-func (m *memory) nameOf(uid types.UID) (types.NamespacedName, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for name, known := range m.byName {
-		if known == uid {
-			return name, true
-		}
-	}
-	return types.NamespacedName{}, false
-}

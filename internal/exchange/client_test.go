@@ -42,11 +42,12 @@ type endpoint struct {
 	*httptest.Server
 	requests    atomic.Int32
 	connections atomic.Int32
+	closed      chan struct{} // one for each connection that ended
 }
 
 func serve(t *testing.T, http2 bool, handler http.HandlerFunc) *endpoint {
 	t.Helper()
-	e := &endpoint{}
+	e := &endpoint{closed: make(chan struct{}, 1000)}
 	e.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		e.requests.Add(1)
 		handler(w, r)
@@ -54,8 +55,11 @@ func serve(t *testing.T, http2 bool, handler http.HandlerFunc) *endpoint {
 	e.EnableHTTP2 = http2
 	e.Config.ErrorLog = log.New(io.Discard, "", 0)
 	e.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
+		switch state {
+		case http.StateNew:
 			e.connections.Add(1)
+		case http.StateClosed:
+			e.closed <- struct{}{}
 		}
 	}
 	e.StartTLS()
@@ -313,6 +317,9 @@ func TestTransportsAreBounded(t *testing.T) {
 	if got := e.connections.Load(); got != maxTransports+10 {
 		t.Errorf("%d connections, want one for each trust", got)
 	}
+	for range 10 {
+		<-e.closed // those of the transports that were given up
+	}
 	if a, b := c.transports.recent.Len(), len(c.transports.byKey); a != maxTransports || b != maxTransports {
 		t.Errorf("%d and %d transports are kept", a, b)
 	}
@@ -401,8 +408,20 @@ func TestAnExchangeHasOneDeadline(t *testing.T) {
 	} {
 		for _, http2 := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, HTTP/2 %v", tc.name, http2), func(t *testing.T) {
-				e := serve(t, http2, tc.handler)
-				_, err := client(t, Options{Timeout: 200 * time.Millisecond}).Do(t.Context(), post(e.URL), e.trust())
+				var e *endpoint
+				e = serve(t, http2, func(w http.ResponseWriter, r *http.Request) {
+					if e.requests.Load() > 1 {
+						tc.handler(w, r)
+					}
+				})
+				c := client(t, Options{})
+				if _, err := c.Do(t.Context(), post(e.URL), e.trust()); err != nil {
+					t.Fatal(err)
+				}
+				// Now that there is a connection, a short deadline does not depend on how
+				// long a handshake takes on a busy machine.
+				c.timeout = 300 * time.Millisecond
+				_, err := c.Do(t.Context(), post(e.URL), e.trust())
 				wantFailure(t, err, provider.Unavailable, true, "did not answer in time")
 			})
 		}

@@ -86,8 +86,8 @@ func (h *host) queueFor(expires time.Time) *queue {
 
 func (h *host) queued() int { return h.refreshes.size + h.firsts.size }
 
-// choose returns the lane to serve next, and whether its job is a canary. It finds
-// one whenever startable says that the instant has come.
+// choose returns the lane to serve next, and whether its job is the canary. It must
+// be called only when startable says that the instant has come.
 //
 // Every fourth start goes to an object without a token while there are any. Both
 // ways are bounded: ten thousand new objects slow refreshes by a quarter at most,
@@ -97,21 +97,17 @@ func (h *host) queued() int { return h.refreshes.size + h.firsts.size }
 // still start one job, its witness: the failures may be another namespace's own.
 // If it succeeds the outage is over, if it fails the namespace waits for the
 // canary like the others.
-func (h *host) choose(now time.Time) (l *lane, canary bool) {
+func (h *host) choose() (l *lane, canary bool) {
 	for _, q := range h.turns() {
-		if l, found := q.ready.first(); found && !h.held(l) {
-			return l, false
+		first, found := q.ready.first()
+		if found && !h.held(first) {
+			return first, false
+		}
+		if found && l == nil {
+			l = first
 		}
 	}
-	if h.outage.canary != nil || now.Before(h.outage.nextProbe) {
-		return nil, false
-	}
-	for _, q := range h.turns() {
-		if l, found := q.ready.first(); found {
-			return l, true
-		}
-	}
-	return nil, false
+	return l, true
 }
 
 // turns returns the queues in the order in which they are asked for a job.

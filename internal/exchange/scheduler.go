@@ -42,6 +42,10 @@ type Job struct {
 	// learns from the outcome. It must heed its context. It must read its inputs
 	// when it is called: a job can wait long.
 	Run func(context.Context) Outcome
+	// Done, if set, is called when Run has ended and the key is free again: a Submit
+	// from then on is not refused because of this job. It is not called for a job
+	// that was cancelled before it started.
+	Done func()
 }
 
 // Outcome is what a job tells about its host.
@@ -351,9 +355,8 @@ func (s *Scheduler) serve(jobs context.Context, h *host, now time.Time) {
 		delete(s.hosts, h.name)
 		return
 	}
-	if l, canary := h.choose(now); l != nil {
-		s.serveLane(jobs, l, canary, now)
-	}
+	l, canary := h.choose()
+	s.serveLane(jobs, l, canary, now)
 	s.plan(h)
 }
 
@@ -383,6 +386,9 @@ func (s *Scheduler) run(ctx context.Context, e *entry) {
 		s.finish(e, outcome, reason != nil)
 		if reason != nil {
 			s.panicked(e.Key, reason)
+		}
+		if e.Done != nil {
+			e.Done()
 		}
 	}()
 	outcome = e.Run(ctx)

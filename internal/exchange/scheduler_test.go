@@ -173,6 +173,9 @@ func TestAHostHasNoMoreThanItsJobsInFlightAndStartsPerSecond(t *testing.T) {
 					}
 					b.pass(time.Second)
 				}
+				if got := len(b.hosts["h"].starts); got > 20 {
+					t.Errorf("%d starts are remembered", got)
+				}
 			})
 		})
 	}
@@ -258,6 +261,16 @@ func TestANamespaceHasNoMoreThanItsJobsInFlightAcrossHosts(t *testing.T) {
 			b.submit(Job{Key: fmt.Sprintf("b%d", i), Host: fmt.Sprintf("h%d", i%5), Namespace: "b", Expires: b.in(time.Hour)}, 10*time.Second, Outcome{})
 		}
 		b.run()
+		for i := range 20 {
+			b.submit(Job{Key: fmt.Sprintf("c%d", i), Host: "h0", Namespace: "a", Expires: b.in(time.Hour)}, time.Second, Outcome{})
+			synctest.Wait()
+		}
+		if got := len(b.namespaces["a"].parked); got > 5 {
+			t.Errorf("%d lanes are parked at 5 hosts", got)
+		}
+		for i := range 20 {
+			b.Cancel(fmt.Sprintf("c%d", i))
+		}
 		for _, want := range []int{16, 32, 40} {
 			if got := len(b.instants("a")); got != want {
 				t.Errorf("%d starts of the greedy namespace after %v, want %d", got, time.Since(b.began), want)
@@ -527,6 +540,37 @@ func TestANamespaceHasOneWitnessInAnOutage(t *testing.T) {
 	})
 }
 
+func TestWhenAnOutageIsOverTheNamespacesThatFailedAreServedLikeOthers(t *testing.T) {
+	onBench(t, oneAtATime(), func(b *bench) {
+		b.run()
+		for i := range 3 {
+			b.submit(Job{Key: fmt.Sprintf("fails%d", i), Host: "h", Namespace: "a"}, 0, unavailableOutcome())
+			synctest.Wait()
+		}
+		b.submit(Job{Key: "b0", Host: "h", Namespace: "b", Expires: b.in(time.Hour)}, 10*time.Second, Outcome{})
+		synctest.Wait()
+		for i := range 2 {
+			b.submit(Job{Key: fmt.Sprintf("a%d", i), Host: "h", Namespace: "a", Expires: b.in(-time.Hour)}, time.Second, Outcome{})
+			b.submit(Job{Key: fmt.Sprintf("b%d", i+1), Host: "h", Namespace: "b", Expires: b.in(time.Hour)}, time.Second, Outcome{})
+		}
+		b.pass(time.Minute)
+		b.wantKeys("fails0", "fails1", "fails2", "b0", "a0", "b1", "a1", "b2")
+	})
+}
+
+func TestAWitnessIsNotHiddenByMoreUrgentJobsOfANamespaceThatFailed(t *testing.T) {
+	onBench(t, SchedulerOptions{}, func(b *bench) {
+		b.run()
+		b.takeDown("h", "a")
+		b.submit(Job{Key: "a0", Host: "h", Namespace: "a", Expires: b.in(-time.Hour)}, 0, unavailableOutcome())
+		b.submit(Job{Key: "b0", Host: "h", Namespace: "b", Expires: b.in(time.Hour)}, time.Minute, Outcome{})
+		synctest.Wait()
+		if got := b.instants("b0"); len(got) != 1 {
+			t.Error("the namespace without a failure has no witness")
+		}
+	})
+}
+
 func TestCanariesTakeTurnsBetweenNamespaces(t *testing.T) {
 	onBench(t, SchedulerOptions{}, func(b *bench) {
 		b.run()
@@ -551,12 +595,12 @@ func TestACanaryOfAnOutageThatIsOverSaysNothingAboutTheNext(t *testing.T) {
 		b.pass(5 * time.Second) // the canary starts at 1 s, "slow" ends the outage at 2 s
 		b.takeDown("h", "b")
 		b.submit(Job{Key: "second canary", Host: "h", Namespace: "b"}, 20*time.Second, unavailableOutcome())
-		b.pass(5500 * time.Millisecond) // the second starts at 6 s
+		b.pass(6500 * time.Millisecond) // the second starts at 6 s, the first ends at 11 s
 		if until, _ := b.Paused("h"); !until.Equal(b.in(6 * time.Second)) {
 			t.Errorf("the first outage's canary moved the second's next probe to %v", until.Sub(b.began))
 		}
 		b.submit(Job{Key: "third canary", Host: "h", Namespace: "b"}, 0, unavailableOutcome())
-		b.pass(2 * time.Second)
+		b.pass(5 * time.Second)
 		if got := b.instants("third"); len(got) != 0 {
 			t.Errorf("two canaries at once: started after %v", got)
 		}

@@ -33,6 +33,7 @@ func TestRefreshStaysWithinItsWindowForEverySeedAndReachesBothEnds(t *testing.T)
 		{"a lead wins over an interval", 3600 * time.Second, schedule.Policy{MinimumInterval: 2 * time.Hour}, 3480 * time.Second, 3480 * time.Second, 0},
 		{"1 min: too short for the lead, the interval holds", 60 * time.Second, schedule.Policy{}, 30 * time.Second, 30 * time.Second, 0},
 		{"10 s: too short for the interval too, two thirds", 10 * time.Second, schedule.Policy{}, 7 * time.Second, 7 * time.Second, 0},
+		{"10 years at a percentage", tenYears, schedule.Policy{AtPercent: 90}, tenYears / 10 * 8, tenYears / 10 * 9, tenYears / 5000},
 		{"2 s: the one whole second", 2 * time.Second, schedule.Policy{}, time.Second, time.Second, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -190,7 +191,7 @@ func TestEveryRefreshKeepsLeadAndIntervalWhereTheLifetimeHasRoom(t *testing.T) {
 		if lead := lifetime - after; lead <= policy.MinimumLead-time.Second {
 			t.Errorf("lead is %v, want %v", lead, policy.MinimumLead)
 		}
-		if policy.MinimumInterval <= lifetime-policy.MinimumLead && after < policy.MinimumInterval {
+		if policy.MinimumInterval <= lifetime-policy.MinimumLead-time.Second && after < policy.MinimumInterval {
 			t.Errorf("refresh after %v, within the interval of %v", after, policy.MinimumInterval)
 		}
 	})

@@ -103,6 +103,19 @@ func TestRetriesComeCloserTogetherAsTheExpiryComesNearer(t *testing.T) {
 	})
 }
 
+func TestRetriesDoNotComeCloserTogetherWithoutEnd(t *testing.T) {
+	longest := time.Duration(0)
+	for i := range 100 {
+		at := schedule.RetryAt(schedule.Failure{
+			Class: schedule.Unavailable, Attempt: 20, At: noon(), Expires: noon().Add(time.Second), Seed: fmt.Sprint(i),
+		})
+		longest = max(longest, at.Sub(noon()))
+	}
+	if longest < 900*time.Millisecond {
+		t.Errorf("a second before expiry no retry comes later than %v", longest)
+	}
+}
+
 func TestAnOutageOfTheLastTenMinutesOfALifeIsTriedOften(t *testing.T) {
 	// With a token that expires in ten minutes and a long row of failures, full
 	// back-off would try about four times.
