@@ -1,0 +1,104 @@
+# Everything here needs Go and make only; other tools are built from the modules
+# that hack/tools and hack/kube pin, into the user's cache.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# The image that manifests, deploy and docker-build speak of.
+IMG ?= providertoken/operator:$(VERSION)
+KUBECTL ?= kubectl
+DOCKER ?= docker
+# How long one fuzz target runs under "make fuzz".
+FUZZ_SECONDS ?= 10
+# The smallest coverage of each pure package, in percent.
+COVERAGE ?= 90
+
+pure := token provider exchange schedule target
+# The race detector needs a C compiler; CGO_ENABLED is 0 where Go finds none.
+race := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+##@ Everyday
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@ / {printf "\n\033[1m%s\033[0m\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  \033[36m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/manager.
+	go build -trimpath -buildvcs=false -ldflags='-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/manager .
+
+.PHONY: demo
+demo: build ## Show the operator at work against simulated providers; DEMO_SECONDS=n ends it by itself.
+	@go build -buildvcs=false -o bin/demo ./hack/demo
+	@assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets exec bin/demo -manager bin/manager
+
+.PHONY: clean
+clean: ## Remove what was built here (not the cache outside the checkout).
+	rm -rf bin dist cover.out
+
+##@ Checks
+
+.PHONY: test
+test: ## Run all tests: unit, property, fuzz seeds, conformance, envtest.
+	assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets go test $(race) -timeout=20m ./...
+
+.PHONY: cover
+cover: ## Check that the pure packages' tests cover at least COVERAGE percent.
+	hack/cover.sh $(COVERAGE) $(addprefix ./internal/,$(pure))
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZ_SECONDS.
+	hack/fuzz.sh $(FUZZ_SECONDS)
+
+.PHONY: verify
+verify: ## Check generated files, format, vet, lint, go.mod files, manifests, coverage, vulnerabilities.
+	hack/verify.sh
+
+.PHONY: lint
+lint: ## Run golangci-lint.
+	tool=$$(hack/tool.sh golangci-lint) && $$tool run
+
+.PHONY: vet
+vet: ## Run go vet.
+	go vet ./...
+
+##@ Changes
+
+.PHONY: generate
+generate: ## Write deep copies, CRDs and the manager's role from the Go sources.
+	hack/generate.sh .
+
+.PHONY: fmt
+fmt: ## Format the Go sources.
+	tool=$$(hack/tool.sh golangci-lint) && $$tool fmt
+
+##@ Installation
+
+.PHONY: manifests
+manifests: ## Write dist/install.yaml and dist/install-namespaced.yaml for IMG.
+	hack/manifests.sh '$(IMG)'
+
+.PHONY: install
+install: ## Apply the CRDs to the cluster of the current kubeconfig.
+	$(KUBECTL) apply --server-side -k config/crd
+
+.PHONY: uninstall
+uninstall: ## Delete the CRDs, and with them every object of these kinds.
+	$(KUBECTL) delete --ignore-not-found -k config/crd
+
+.PHONY: deploy
+deploy: manifests ## Apply CRDs and operator.
+	$(KUBECTL) apply --server-side -f dist/install.yaml
+
+.PHONY: undeploy
+undeploy: manifests ## Delete operator and CRDs.
+	$(KUBECTL) delete --ignore-not-found -f dist/install.yaml
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG.
+	$(DOCKER) build --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' -t '$(IMG)' .

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Writes everything that is generated from the Go sources into the given tree:
+# deep copies beside the API types, CRDs, and the manager's ClusterRole.
+#
+#   hack/generate.sh DIRECTORY
+set -euo pipefail
+
+into=$(mkdir -p "${1:?usage: hack/generate.sh DIRECTORY}" && cd "$1" && pwd)
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+controller_gen=$(hack/tool.sh controller-gen)
+
+mkdir -p "$into"/{api/v1alpha1,config/crd/bases,config/rbac}
+"$controller_gen" object paths=./api/v1alpha1 output:object:dir="$into/api/v1alpha1"
+"$controller_gen" crd paths=./api/v1alpha1 output:crd:dir="$into/config/crd/bases"
+"$controller_gen" rbac:roleName=manager-role paths=./internal/controller output:rbac:dir="$into/config/rbac"
