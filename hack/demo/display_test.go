@@ -1,0 +1,51 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestBarIsAlwaysAsWideAsAsked(t *testing.T) {
+	for share, full := range map[float64]int{0: 0, 0.04: 0, 0.5: 5, 0.96: 10, 1: 10} {
+		got := bar(share, 10)
+		if n := strings.Count(got, "█"); n != full || len([]rune(got)) != 10 {
+			t.Errorf("bar(%v) = %s", share, got)
+		}
+	}
+}
+
+func TestTheTableIsDrawnOverItself(t *testing.T) {
+	var out bytes.Buffer
+	d := &display{out: &out, live: true}
+	lines := []line{{provider: "up42", state: stateReady, fingerprint: "0123abcd", left: 10 * time.Second, life: 30 * time.Second, refreshes: 2, calls: 3}}
+	d.update(lines)
+	drawn := strings.Count(out.String(), "\n")
+	out.Reset()
+	d.update(lines)
+	if want := "\x1b[3A\x1b[J"; drawn != 3 || !strings.HasPrefix(out.String(), want) {
+		t.Errorf("%d lines, then %q", drawn, out.String())
+	}
+}
+
+func TestWithoutATerminalEveryChangeIsALineWithoutEscapes(t *testing.T) {
+	var out bytes.Buffer
+	d := &display{out: &out, start: time.Now()}
+	d.update([]line{{provider: "up42"}})
+	if out.Len() != 0 {
+		t.Errorf("update wrote %q", out.String())
+	}
+	d.change("up42", "token %s", "0123abcd")
+	if got := out.String(); strings.Contains(got, "\x1b") || strings.Count(got, "\n") != 1 {
+		t.Errorf("change wrote %q", got)
+	}
+}
+
+func TestPadKeepsColumns(t *testing.T) {
+	for in, want := range map[string]string{"ab": "ab  ", "abcd": "abcd", "abcde": "abc…", "äöüß": "äöüß"} {
+		if got := pad(in, 4); got != want {
+			t.Errorf("pad(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
