@@ -248,8 +248,7 @@ func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Toke
 
 // typed is err as the *provider.Error that both packages promise.
 func typed(err error) *provider.Error {
-	var pe *provider.Error
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*provider.Error](err); ok {
 		return pe
 	}
 	return &provider.Error{Kind: provider.Unavailable, Problem: "the exchange failed in an unexpected way"}

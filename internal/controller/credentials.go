@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -110,7 +111,7 @@ func (w wallet) allows(host string) bool {
 }
 
 func lists(annotation, host string) bool {
-	for _, entry := range strings.Split(annotation, ",") {
+	for entry := range strings.SplitSeq(annotation, ",") {
 		entry = strings.ToLower(strings.TrimSpace(entry))
 		if entry == "" {
 			continue
@@ -130,8 +131,7 @@ func version(c provider.Credentials) string {
 	h := sha256.New()
 	for _, name := range canonicalNames() {
 		v := c[name].Reveal()
-		fmt.Fprintf(h, "%s %d ", name, len(v))
-		h.Write([]byte(v))
+		h.Write([]byte(name + " " + strconv.Itoa(len(v)) + " " + v))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -18,12 +18,12 @@ func fill(v reflect.Value) {
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem())
 	case reflect.Struct:
-		if d, isDuration := v.Addr().Interface().(*metav1.Duration); isDuration {
+		if d, isDuration := reflect.TypeAssert[*metav1.Duration](v.Addr()); isDuration {
 			d.Duration = 7 * time.Second
 			return
 		}
-		for i := range v.NumField() {
-			fill(v.Field(i))
+		for _, field := range v.Fields() {
+			fill(field)
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))

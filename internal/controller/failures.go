@@ -80,8 +80,9 @@ func (f *failure) definite() bool {
 	switch f.err.Kind {
 	case provider.Denied, provider.LoginDenied, provider.Input, provider.Misconfigured:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // retryAt is when the next attempt may begin; zero when only an edit can help.

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -284,8 +285,7 @@ func (l *Logins) name(ctx context.Context, r provider.Resolved, c provider.Crede
 	}
 	mac := hmac.New(sha256.New, key)
 	for _, part := range []string{"v1", r.TokenURL, r.Identity(c), c[provider.CredPassword].Reveal(), c[provider.CredClientSecret].Reveal()} {
-		fmt.Fprintf(mac, "%d ", len(part))
-		mac.Write([]byte(part))
+		mac.Write([]byte(strconv.Itoa(len(part)) + " " + part))
 	}
 	return "login-" + hex.EncodeToString(mac.Sum(nil)[:20]), nil
 }
@@ -346,7 +346,8 @@ func (l *Logins) Sweep(ctx context.Context) error {
 		if l.Now().Sub(touched(cm)) < loginRecordLife {
 			continue
 		}
-		if err := l.Client.Delete(ctx, cm, client.Preconditions{ResourceVersion: &cm.ResourceVersion}); client.IgnoreNotFound(err) != nil {
+		err := l.Client.Delete(ctx, cm, client.Preconditions{ResourceVersion: &cm.ResourceVersion})
+		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("deleting login record %s: %w", cm.Name, err)
 		}
 	}

@@ -79,19 +79,11 @@ func (r *Reconciler) discard(f *facts) {
 // there is nothing to say.
 func (r *Reconciler) content(f *facts) (content *target.Content, fresh bool) {
 	if m := f.mem.minted; m != nil {
-		if m.inputs != f.inputs {
-			r.memory.update(f.pt.UID, func(mem *recollection) { mem.minted = nil })
-			f.mem.minted = nil
-		} else {
-			handled := m.request
-			if handled == "" && f.held != nil {
-				handled = f.held.HandledRefresh
-			}
-			return &target.Content{
-				Token: m.token, Inputs: m.inputs, HandledRefresh: handled,
-				RefreshAt: refreshAt(f.pt, m.token.IssuedAt, m.token.ExpiresAt),
-			}, true
+		if m.inputs == f.inputs {
+			return f.fresh(m), true
 		}
+		r.memory.update(f.pt.UID, func(mem *recollection) { mem.minted = nil })
+		f.mem.minted = nil
 	}
 	if !f.live() || f.held.Token.Access.IsZero() && f.have == nil {
 		return nil, false
@@ -99,6 +91,18 @@ func (r *Reconciler) content(f *facts) (content *target.Content, fresh bool) {
 	repair := *f.held
 	repair.RefreshAt = f.refreshAt()
 	return &repair, false
+}
+
+// fresh is what the target should hold now that m was minted.
+func (f *facts) fresh(m *minted) *target.Content {
+	handled := m.request
+	if handled == "" && f.held != nil {
+		handled = f.held.HandledRefresh
+	}
+	return &target.Content{
+		Token: m.token, Inputs: m.inputs, HandledRefresh: handled,
+		RefreshAt: refreshAt(f.pt, m.token.IssuedAt, m.token.ExpiresAt),
+	}
 }
 
 // write applies want. A conflict means that the observation was old: read live, decide again, once.

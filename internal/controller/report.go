@@ -230,7 +230,7 @@ func (f *facts) providerStatus() *v1alpha1.ProviderStatus {
 func effective(p schedule.Policy) *v1alpha1.RefreshPolicy {
 	e := p.Effective()
 	return &v1alpha1.RefreshPolicy{
-		AtPercent:       int32(e.AtPercent),
+		AtPercent:       int32(min(e.AtPercent, 100)), //nolint:gosec // Effective keeps it within 0 and 100
 		MinimumLead:     &metav1.Duration{Duration: e.MinimumLead},
 		MinimumInterval: &metav1.Duration{Duration: e.MinimumInterval},
 	}

@@ -75,11 +75,11 @@ func sampleObjects() []unstructured.Unstructured {
 		decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
 		for {
 			var o unstructured.Unstructured
-			if err := decoder.Decode(&o); errors.Is(err, io.EOF) {
+			err := decoder.Decode(&o)
+			if errors.Is(err, io.EOF) {
 				break
-			} else {
-				Expect(err).NotTo(HaveOccurred(), f)
 			}
+			Expect(err).NotTo(HaveOccurred(), f)
 			objects = append(objects, o)
 		}
 	}

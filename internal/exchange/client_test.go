@@ -73,10 +73,10 @@ func pemOf(der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-func post(url string) provider.Request {
+func post(base string) provider.Request {
 	return provider.Request{
 		Method: http.MethodPost,
-		URL:    url + "/token" + secretQuery,
+		URL:    base + "/token" + secretQuery,
 		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Authorization": {"Basic s3cr3t"}},
 		Body:   token.NewSecret(formBody),
 	}

@@ -59,12 +59,10 @@ func (a *attempt) peer(err error) string {
 
 // refusal is a failure that our own guard or the egress proxy decided on.
 func (a *attempt) refusal(err error) *provider.Error {
-	var address *refusedAddressError
-	if errors.As(err, &address) {
+	if address, ok := errors.AsType[*refusedAddressError](err); ok {
 		return addressFailure(a.host, address)
 	}
-	var proxy *proxyRefusedError
-	if errors.As(err, &proxy) {
+	if proxy, ok := errors.AsType[*proxyRefusedError](err); ok {
 		return proxyFailure(a.host, proxy.status)
 	}
 	return nil

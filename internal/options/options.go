@@ -145,7 +145,7 @@ func parseNetworks(s string) ([]netip.Prefix, error) {
 
 func split(s string) []string {
 	var parts []string
-	for _, p := range strings.Split(s, ",") {
+	for p := range strings.SplitSeq(s, ",") {
 		if p = strings.TrimSpace(p); p != "" {
 			parts = append(parts, p)
 		}

@@ -2,6 +2,7 @@ package providersim
 
 import (
 	"crypto/rand"
+	"maps"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -24,9 +25,7 @@ func (s signer) sign(now time.Time, lifetime time.Duration, claims jwt.MapClaims
 	issued := now.Truncate(time.Second)
 	expires = issued.Add(lifetime)
 	all := jwt.MapClaims{"iss": s.issuer, "jti": rand.Text(), "iat": issued.Unix(), "exp": expires.Unix()}
-	for name, value := range claims {
-		all[name] = value
-	}
+	maps.Copy(all, claims)
 	token, err = jwt.NewWithClaims(jwt.SigningMethodHS512, all).SignedString(s.key)
 	return token, expires, err
 }

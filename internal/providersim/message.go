@@ -3,6 +3,7 @@ package providersim
 import (
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -123,9 +124,7 @@ func (p reply) with(name, value string) reply {
 }
 
 func (p reply) write(w http.ResponseWriter) {
-	for name, values := range p.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), p.header)
 	w.WriteHeader(p.status)
 	_, _ = w.Write([]byte(p.body))
 }

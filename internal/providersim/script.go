@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -222,9 +223,7 @@ func (w *recordedWriter) Write(p []byte) (int, error) {
 }
 
 func (w *recordedWriter) copyHead(to http.ResponseWriter) {
-	for name, values := range w.header {
-		to.Header()[name] = values
-	}
+	maps.Copy(to.Header(), w.header)
 	to.WriteHeader(w.status)
 }
 

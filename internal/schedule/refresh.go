@@ -112,7 +112,7 @@ func (p Policy) share(lifetime time.Duration) time.Duration {
 	if p.AtPercent == 0 {
 		return portion(lifetime, 2, 3)
 	}
-	return portion(lifetime, time.Duration(p.AtPercent), 100)
+	return portion(lifetime, int64(p.AtPercent), 100)
 }
 
 // latest is how far MinimumInterval may push a refresh.
@@ -130,13 +130,14 @@ func earliest(lifetime time.Duration) time.Duration {
 
 // portion is d × numerator / denominator, rounded down. Multiplying first would
 // overflow for lifetimes of years.
-func portion(d, numerator, denominator time.Duration) time.Duration {
-	return d/denominator*numerator + d%denominator*numerator/denominator
+func portion(d time.Duration, numerator, denominator int64) time.Duration {
+	n := int64(d)
+	return time.Duration(n/denominator*numerator + n%denominator*numerator/denominator)
 }
 
 // jitter maps the seed evenly onto [0, span).
 func jitter(seed string, span time.Duration) time.Duration {
 	sum := sha256.Sum256([]byte(seed))
 	high, _ := bits.Mul64(binary.BigEndian.Uint64(sum[:8]), uint64(max(span, 0)))
-	return time.Duration(high)
+	return time.Duration(high) //nolint:gosec // high < span, which is a Duration
 }

@@ -40,13 +40,15 @@ func formatData(t v1alpha1.Target, tok token.Token) (map[string][]byte, error) {
 	case "", v1alpha1.DefaultFormat:
 		return data, nil
 	case v1alpha1.BasicAuthFormat:
-		return data, addBasicAuth(data, t.BasicAuth, tok)
+		addBasicAuth(data, t.BasicAuth, tok)
+		return data, nil
 	case v1alpha1.DockerConfigJSONFormat:
 		return data, addDockerConfig(data, t.DockerConfigJSON, tok)
 	case v1alpha1.NetrcFormat:
 		return data, addNetrc(data, t.Netrc, tok)
 	case v1alpha1.HeaderFormat:
-		return data, addHeader(data, t.Header, tok)
+		addHeader(data, t.Header, tok)
+		return data, nil
 	default:
 		return nil, invalidTemplate("use Default, BasicAuth, DockerConfigJSON, Netrc or Header", "target.format %q is not known", t.Format)
 	}
@@ -60,14 +62,13 @@ func authorization(tok token.Token) string {
 	return tok.Authorization().Reveal()
 }
 
-func addBasicAuth(data map[string][]byte, p *v1alpha1.BasicAuthTarget, tok token.Token) error {
+func addBasicAuth(data map[string][]byte, p *v1alpha1.BasicAuthTarget, tok token.Token) {
 	username := "oauth2"
 	if p != nil && p.Username != "" {
 		username = string(p.Username)
 	}
 	data[corev1.BasicAuthUsernameKey] = []byte(username)
 	data[corev1.BasicAuthPasswordKey] = []byte(tok.Access.Reveal())
-	return nil
 }
 
 // dockerConfig is the part of Docker's config.json that registries' clients read.
@@ -122,7 +123,7 @@ func netrcWord(s string) bool {
 	return !strings.ContainsAny(s, " \"\\") && !strings.HasPrefix(s, "#")
 }
 
-func addHeader(data map[string][]byte, p *v1alpha1.HeaderTarget, tok token.Token) error {
+func addHeader(data map[string][]byte, p *v1alpha1.HeaderTarget, tok token.Token) {
 	name, scheme := "Authorization", tok.Type
 	if p != nil && p.Name != "" {
 		name = p.Name
@@ -134,7 +135,6 @@ func addHeader(data map[string][]byte, p *v1alpha1.HeaderTarget, tok token.Token
 		scheme += " "
 	}
 	data[HeaderKey] = []byte(name + ": " + scheme + tok.Access.Reveal())
-	return nil
 }
 
 // secretType is the type that the Secret has for good.
@@ -162,7 +162,13 @@ func checkTyped(typ corev1.SecretType, data map[string][]byte) error {
 		return checkDockerConfig(data, typ, corev1.DockerConfigJsonKey)
 	case corev1.SecretTypeDockercfg:
 		return checkDockerConfig(data, typ, corev1.DockerConfigKey)
+	default:
+		return checkForeignType(typ)
 	}
+}
+
+// checkForeignType refuses the types of Kubernetes' own domains.
+func checkForeignType(typ corev1.SecretType) error {
 	domain, _, _ := strings.Cut(string(typ), "/")
 	if strings.HasSuffix(domain, "kubernetes.io") || strings.HasSuffix(domain, "k8s.io") {
 		return invalidTemplate("use Opaque, kubernetes.io/basic-auth, kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg or a type outside kubernetes.io",

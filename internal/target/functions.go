@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"text/template"
@@ -51,9 +52,7 @@ func (a *allowance) functions() template.FuncMap {
 // html, js and println are not among them.
 func knownFunctions() map[string]any {
 	known := map[string]any{}
-	for name, function := range (&allowance{}).functions() {
-		known[name] = function
-	}
+	maps.Copy(known, (&allowance{}).functions())
 	for _, builtin := range []string{"and", "or", "not", "eq", "ne", "lt", "le", "gt", "ge", "len", "slice"} {
 		known[builtin] = true
 	}

@@ -178,8 +178,7 @@ func execute(tree *parse.Tree, variables map[string]any, work *allowance, out *o
 	if err == nil {
 		return nil
 	}
-	var over *overflow
-	if errors.As(err, &over) {
+	if over, ok := errors.AsType[*overflow](err); ok {
 		return &Error{Reason: TooLarge, Problem: fmt.Sprintf("the template of data key %q %s", tree.Name, over.what), Fix: "let it make less"}
 	}
 	return &failure{key: tree.Name, cause: err}

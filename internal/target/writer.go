@@ -148,8 +148,7 @@ func bare(err error) error {
 			return known
 		}
 	}
-	var transport *url.Error
-	if errors.As(err, &transport) {
+	if transport, ok := errors.AsType[*url.Error](err); ok {
 		return transport
 	}
 	return nil

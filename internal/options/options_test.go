@@ -1,0 +1,79 @@
+package options
+
+import (
+	"errors"
+	"flag"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func noEnv(string) string { return "" }
+
+func TestDefaultsAreWhatProductionWants(t *testing.T) {
+	got, err := Parse(nil, noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Options{
+		MetricsBindAddress: ":8443", MetricsSecure: true, HealthProbeBindAddress: ":8081", LeaderElect: true,
+		MaxConcurrentReconciles: 16, OperatorNamespace: "providertoken-system", InlineProviders: true,
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+}
+
+func TestFlagsAreRead(t *testing.T) {
+	got, err := Parse([]string{
+		"--watch-namespaces= b, a,b ", "--allow-networks=10.1.2.3/16,fd00::/8", "--egress-proxy=http://u:p@proxy:3128",
+		"--cluster-name=prod-1", "--leader-elect=false", "--more=x",
+	}, func(name string) string { return map[string]string{"POD_NAMESPACE": "ops"}[name] },
+		func(fs *flag.FlagSet) { fs.String("more", "", "of a logger") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, got.WatchNamespaces); diff != "" {
+		t.Errorf("namespaces: %s", diff)
+	}
+	networks := []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")}
+	if diff := cmp.Diff(networks, got.AllowNetworks, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("networks: %s", diff)
+	}
+	if got.EgressProxy.Host != "proxy:3128" || got.ClusterName != "prod-1" || got.LeaderElect || got.OperatorNamespace != "ops" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestMistakesAreExplained(t *testing.T) {
+	for _, c := range []struct{ arg, want string }{
+		{"--watch-namespaces=a,B", `"B" is not the name of a namespace`},
+		{"--operator-namespace=-", "is not the name of a namespace"},
+		{"--allow-networks=10.0.0.0", "write it as 10.1.0.0/16"},
+		{"--egress-proxy=socks5://u:secret@h", "write an http or https URL"},
+		{"--egress-proxy=:", "write an http or https URL"},
+		{"--max-concurrent-reconciles=0", "must be at least 1"},
+		{"--cluster-name=a b", "use up to 128 letters"},
+		{"argument", "all options are flags"},
+		{"--no-such-flag", "not defined"},
+	} {
+		_, err := Parse([]string{c.arg}, noEnv, quiet)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q in it", c.arg, err, c.want)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error tells a password: %v", c.arg, err)
+		}
+	}
+}
+
+func TestHelpIsNoMistake(t *testing.T) {
+	if _, err := Parse([]string{"--help"}, noEnv, quiet); !errors.Is(err, flag.ErrHelp) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func quiet(fs *flag.FlagSet) { fs.SetOutput(new(strings.Builder)) }
