@@ -145,7 +145,7 @@ func (f *facts) basis() string {
 // observe looks at the target: in the cache when that can be believed, else live.
 func (r *Reconciler) observe(ctx context.Context, f *facts) error {
 	if err := target.Check(f.pt.Spec.Target); err != nil {
-		f.unwritable = targetProblem(err, f.pt.TargetName())
+		f.unwritable = targetProblem(err)
 	}
 	var cached corev1.Secret
 	key := client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()}
@@ -196,7 +196,7 @@ func (f *facts) see(s *corev1.Secret) {
 		f.held = &p.content
 	}
 	if f.unwritable == nil {
-		f.unwritable = targetProblem(target.Accepts(f.pt, s), f.pt.TargetName())
+		f.unwritable = targetProblem(target.Accepts(f.pt, s))
 	}
 }
 

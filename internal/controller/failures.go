@@ -38,7 +38,7 @@ func inputProblem(err error) *problem {
 }
 
 // targetProblem says what a *target.Error means; nil when it is the API server's and worth a retry.
-func targetProblem(err error, secret string) *problem {
+func targetProblem(err error) *problem {
 	var te *target.Error
 	if !errors.As(err, &te) {
 		return nil
@@ -57,7 +57,7 @@ func targetProblem(err error, secret string) *problem {
 	return &problem{
 		Condition: v1alpha1.SecretPublishedCondition,
 		Reason:    reason,
-		Message:   fmt.Sprintf("Secret %q: %s", secret, te.Error()),
+		Message:   te.Error(),
 		Stalled:   te.Reason != target.Refused,
 	}
 }

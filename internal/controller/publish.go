@@ -55,7 +55,7 @@ func (r *Reconciler) refuse(f *facts, err error, fresh bool) error {
 		}
 		return nil
 	}
-	if f.unwritable = targetProblem(err, f.pt.TargetName()); f.unwritable != nil {
+	if f.unwritable = targetProblem(err); f.unwritable != nil {
 		return nil
 	}
 	return fmt.Errorf("publishing the token: %w", err)
@@ -155,7 +155,7 @@ func (r *Reconciler) probe(ctx context.Context, f *facts) error {
 	if err == nil {
 		err = r.Writer.Rehearse(ctx, nil, sample)
 	}
-	if f.unwritable = targetProblem(err, f.pt.TargetName()); f.unwritable != nil || err == nil {
+	if f.unwritable = targetProblem(err); f.unwritable != nil || err == nil {
 		return nil
 	}
 	var te *target.Error

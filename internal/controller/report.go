@@ -57,7 +57,32 @@ func (r *Reconciler) issuing(f *facts) *problem {
 	if last := f.mem.failure; last != nil && f.need() != "" && last.basis == f.basis() {
 		return last.problem(f.origin, f.resolved.Host(), f.expires(), f.live())
 	}
+	if f.mem.failure == nil && r.wanted(f) {
+		return r.queued(f)
+	}
 	return nil
+}
+
+// queued says why an exchange that could be made has to wait for its turn; nil
+// when its turn is about to come.
+func (r *Reconciler) queued(f *facts) *problem {
+	until, probing := r.Scheduler.Paused(f.lane())
+	if !probing && !until.After(f.now) {
+		return nil
+	}
+	p := &problem{
+		Condition: v1alpha1.TokenIssuedCondition,
+		Reason:    v1alpha1.ReasonThrottled,
+		Message:   fmt.Sprintf("%s at %s: the provider throttles requests; this one waits for its turn", f.origin.Name, f.resolved.Host()),
+	}
+	if probing {
+		p.Reason = v1alpha1.ReasonProviderUnavailable
+		p.Message = fmt.Sprintf("%s at %s: other requests get no answer; this one waits until the provider is back", f.origin.Name, f.resolved.Host())
+	}
+	if f.live() {
+		return p.until(f.expires())
+	}
+	return p
 }
 
 // status projects the facts. It holds no instant that moves by itself.
@@ -259,11 +284,20 @@ func (r *Reconciler) announce(f *facts, next *v1alpha1.ProviderToken) {
 		}
 		switch {
 		case is.Status == metav1.ConditionFalse && !initial(is.Reason):
-			r.Events.Eventf(next, nil, corev1.EventTypeWarning, is.Reason, "Refresh", "%s", is.Message)
+			r.Events.Eventf(next, nil, severity(is.Reason), is.Reason, "Refresh", "%s", is.Message)
 		case is.Status == metav1.ConditionTrue && kind == v1alpha1.ReadyCondition:
 			r.Events.Eventf(next, nil, corev1.EventTypeNormal, is.Reason, "Refresh", "%s", is.Message)
 		}
 	}
+}
+
+// severity of an event: to wait for other objects of the same commit is normal.
+func severity(reason string) string {
+	switch reason {
+	case v1alpha1.ReasonWaitingForCredentials, v1alpha1.ReasonWaitingForProvider, v1alpha1.ReasonSuspended:
+		return corev1.EventTypeNormal
+	}
+	return corev1.EventTypeWarning
 }
 
 // initial reasons are the ordinary course of a new or edited object, and no news.

@@ -388,10 +388,12 @@ func TestAHeaderThatIsTooLargeIsNotRead(t *testing.T) {
 }
 
 // hang waits until the client has gone, which a server notices when it has read
-// the request.
+// the request. It breaks off then: returning would end the answer as if it were
+// complete, and that can still reach a client that is about to go.
 func hang(r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
 }
 
 func TestAnExchangeHasOneDeadline(t *testing.T) {
@@ -791,6 +793,30 @@ func TestAnHTTPSProxyIsVerifiedByTheSystemsRootsNotByTheBundle(t *testing.T) {
 	wantFailure(t, err, provider.Misconfigured, false, "the certificate of the egress proxy is signed by an authority that is not trusted")
 	if len(p.asked) != 0 {
 		t.Errorf("the proxy was asked %q", p.asked)
+	}
+}
+
+func TestBehindAnHTTPSProxyTheBundleVerifiesTheEndpoint(t *testing.T) {
+	e := serve(t, true, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) })
+	p := &connectProxy{status: http.StatusOK, to: e.Listener.Addr().String()}
+	server := httptest.NewUnstartedServer(p)
+	// Not the certificate that all servers of httptest share.
+	certificate := issue(t, "127.0.0.1", time.Unix(0, 0), time.Date(2100, time.January, 1, 0, 0, 0, 0, time.UTC))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	server.StartTLS()
+	defer server.Close()
+	c := client(t, Options{EgressProxy: parse(t, server.URL)})
+	transport, err := c.transports.get(transportKey{Trust: e.trust()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In place of the system's roots, which a test cannot change.
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	transport.DialContext = (&tls.Dialer{Config: &tls.Config{RootCAs: roots}}).DialContext
+	answer, err := c.Do(t.Context(), post("https://example.com"), e.trust())
+	if err != nil || string(answer.Body) != "HTTP/2.0" {
+		t.Errorf("got %q, %v", answer.Body, err)
 	}
 }
 
