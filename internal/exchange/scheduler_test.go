@@ -551,10 +551,10 @@ func TestWhenAnOutageIsOverTheNamespacesThatFailedAreServedLikeOthers(t *testing
 		synctest.Wait()
 		for i := range 2 {
 			b.submit(Job{Key: fmt.Sprintf("a%d", i), Host: "h", Namespace: "a", Expires: b.in(-time.Hour)}, time.Second, Outcome{})
-			b.submit(Job{Key: fmt.Sprintf("b%d", i+1), Host: "h", Namespace: "b", Expires: b.in(time.Hour)}, time.Second, Outcome{})
+			b.submit(Job{Key: fmt.Sprintf("c%d", i), Host: "h", Namespace: "c", Expires: b.in(time.Hour)}, time.Second, Outcome{})
 		}
 		b.pass(time.Minute)
-		b.wantKeys("fails0", "fails1", "fails2", "b0", "a0", "b1", "a1", "b2")
+		b.wantKeys("fails0", "fails1", "fails2", "b0", "a0", "c0", "a1", "c1")
 	})
 }
 
@@ -626,6 +626,30 @@ func TestSubmitTakesOneJobPerKey(t *testing.T) {
 		}
 		b.pass(time.Second)
 		b.wantKeys("k", "k")
+	})
+}
+
+func TestDoneIsCalledWhenTheKeyIsFreeAgain(t *testing.T) {
+	onBench(t, SchedulerOptions{}, func(b *bench) {
+		var accepted []bool
+		again := Job{Key: "a", Host: "h", Namespace: "n"}
+		done := func() { accepted = append(accepted, b.submit(again, 0, Outcome{})) }
+		for _, outcome := range []func() Outcome{
+			func() Outcome { return Outcome{} },
+			func() Outcome { panic("a bug") },
+		} {
+			b.Submit(Job{Key: "a", Host: "h", Namespace: "n", Done: done, Run: func(context.Context) Outcome { return outcome() }})
+			if b.stop == nil {
+				b.run()
+			}
+			b.pass(time.Second)
+		}
+		if !slices.Equal(accepted, []bool{true, true}) {
+			t.Errorf("jobs accepted from Done: %v", accepted)
+		}
+		if got := len(b.keys()); got != 2 {
+			t.Errorf("%d jobs of Done started", got)
+		}
 	})
 }
 
