@@ -56,36 +56,41 @@ download() {
 	cp "${binaries[@]/#/$found/}" "$into/"
 }
 
-# progress PID LOG STARTED: a line every progress_seconds, on a terminal or not,
-# for as long as the build runs.
+# progress PID STARTED: a line every progress_seconds, on a terminal or not, for
+# as long as the process runs.
 progress() {
-	local pid=$1 log=$2 started=$3 last=$3 count line
+	local pid=$1 started=$2 last=$2 done
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 1
 		((SECONDS - last >= progress_seconds)) || continue
 		last=$SECONDS
-		count=$(grep -c -v '^go: ' "$log" || true)
-		line="$((SECONDS - started)) s, $count packages built"
-		((count > 0)) || line="$((SECONDS - started)) s, $(grep -c '^go: downloading' "$log" || true) modules downloaded"
-		say "$line"
+		if [[ -s $scratch/packages ]]; then
+			done="$(grep -c -v '^go: ' "$scratch/log" || true) of $(wc -l <"$scratch/packages" | tr -d ' ') packages built"
+		else
+			done="$(grep -c '^go: downloading' "$scratch/log" || true) modules downloaded"
+		fi
+		say "$((SECONDS - started)) s, $done"
 	done
+	wait "$pid" && return
+	say "the build failed:"
+	tail -n 20 "$scratch/log" >&2
+	return 1
 }
 
 # build DIRECTORY: all three from the modules that hack/kube pins.
 build() {
-	local into=$1 log=$scratch/build.log pid started=$SECONDS package=k8s.io/component-base/version
+	local into=$1 started=$SECONDS stamp=k8s.io/component-base/version
+	local packages=(k8s.io/kubernetes/cmd/kube-apiserver go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/kubectl)
 	say "building Kubernetes $version and etcd from their Go modules: first build, about ten minutes on two cores"
 	mkdir -p "$into"
-	GOWORK=off GOFLAGS=-mod=readonly go -C "$here/kube" build -v -buildvcs=false \
-		-ldflags "-s -w -X $package.gitVersion=$version -X $package.gitMajor=${minor%%.*} -X $package.gitMinor=${minor#*.}" \
-		-o "$into/" k8s.io/kubernetes/cmd/kube-apiserver go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/kubectl >"$log" 2>&1 &
-	pid=$!
-	progress "$pid" "$log" "$started"
-	if ! wait "$pid"; then
-		say "the build failed:"
-		tail -n 20 "$log" >&2
-		return 1
-	fi
+	export GOWORK=off GOFLAGS=-mod=readonly
+	go -C "$here/kube" list -deps "${packages[@]}" >"$scratch/list" 2>"$scratch/log" &
+	progress $! "$started" || return 1
+	mv "$scratch/list" "$scratch/packages"
+	go -C "$here/kube" build -v -buildvcs=false \
+		-ldflags "-s -w -X $stamp.gitVersion=$version -X $stamp.gitMajor=${minor%%.*} -X $stamp.gitMinor=${minor#*.}" \
+		-o "$into/" "${packages[@]}" >"$scratch/log" 2>&1 &
+	progress $! "$started" || return 1
 	mv "$into/server" "$into/etcd"
 	say "built in $((SECONDS - started)) s"
 }

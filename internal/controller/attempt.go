@@ -93,7 +93,19 @@ func (r *Reconciler) wanted(f *facts) bool {
 	if f.need() == "" || f.mem.minted != nil || f.pt.Spec.Suspend || f.blocked != nil || f.unwritable != nil {
 		return false
 	}
-	return f.retryDue()
+	return f.retryDue() || r.outage(f)
+}
+
+// outage tells that the host is down for all: then the attempt waits in the
+// scheduler, which lets one through at a time, and not for its own back-off. So
+// everybody is served as soon as the provider is back.
+func (r *Reconciler) outage(f *facts) bool {
+	last := f.mem.failure
+	if last == nil || last.err.Kind != provider.Unavailable {
+		return false
+	}
+	_, down := r.Scheduler.Paused(f.lane())
+	return down
 }
 
 // retryDue tells whether the last failure, if any, allows another attempt: its

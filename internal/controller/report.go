@@ -57,10 +57,26 @@ func (r *Reconciler) issuing(f *facts) *problem {
 	if last := f.mem.failure; last != nil && f.need() != "" && last.basis == f.basis() {
 		return last.problem(f.origin, f.resolved.Host(), f.expires(), f.live())
 	}
-	if f.mem.failure == nil && r.wanted(f) {
-		return r.queued(f)
+	if !r.wanted(f) {
+		return nil
 	}
-	return nil
+	if p := r.queued(f); p != nil {
+		return p
+	}
+	return f.carried()
+}
+
+// carried is the problem that status tells of, while another attempt is under
+// way: after a restart or an edit it is not over before that attempt succeeds.
+func (f *facts) carried() *problem {
+	last := meta.FindStatusCondition(f.pt.Status.Conditions, v1alpha1.TokenIssuedCondition)
+	if last == nil || last.Status != metav1.ConditionFalse || last.ObservedGeneration != f.pt.Generation {
+		return nil
+	}
+	return &problem{
+		Condition: v1alpha1.TokenIssuedCondition, Reason: last.Reason, Message: last.Message,
+		Stalled: meta.IsStatusConditionTrue(f.pt.Status.Conditions, v1alpha1.StalledCondition),
+	}
 }
 
 // queued says why an exchange that could be made has to wait for its turn; nil

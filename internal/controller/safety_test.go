@@ -131,6 +131,48 @@ var _ = Describe("a token that is valid", func() {
 		Entry("a redirect", providersim.Redirect("https://127.0.0.1:1/"), v1alpha1.ReasonProviderMisconfigured),
 	)
 
+	It("is replaced within a minute after a long outage", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.plantPredict(ctx)
+		got := w.ready(ctx, pt)
+		w.settle(ctx, pt)
+		w.sim.PlantPredict.Always(providersim.Status(502))
+		w.clock.SetTime(got.Status.RefreshAt.Time)
+		for range 40 { // each step lets one attempt or more fail
+			calls := len(w.sim.PlantPredict.Calls())
+			Eventually(func() int {
+				w.clock.Step(30 * time.Second)
+				return len(w.sim.PlantPredict.Calls())
+			}).WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(BeNumerically(">", calls))
+		}
+		w.becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
+
+		w.sim.PlantPredict.Clear()
+		w.clock.Step(time.Minute)
+		w.ready(ctx, pt)
+	})
+
+	It("keeps saying what is wrong across a restart", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		stop := w.operator()
+		pt := w.plantPredict(ctx)
+		got := w.ready(ctx, pt)
+		w.settle(ctx, pt)
+		w.sim.PlantPredict.Always(providersim.Status(503))
+		w.clock.SetTime(got.Status.RefreshAt.Time)
+		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable)
+		stop()
+		before := w.condition(ctx, pt, v1alpha1.TokenIssuedCondition)
+
+		gate := providersim.NewGate()
+		DeferCleanup(gate.Release)
+		w.sim.PlantPredict.Always(providersim.Hold(gate))
+		w.operator()
+		Expect(gate.Await(ctx, 1)).To(Succeed())
+		staysFor(quiet, func() *metav1.Condition { return w.condition(ctx, pt, v1alpha1.TokenIssuedCondition) }, before)
+	}, SpecTimeout(30*time.Second))
+
 	It("turns unready at its expiry while suspended, and is repaired until then", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.operator()

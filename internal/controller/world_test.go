@@ -243,9 +243,9 @@ func (w *world) token(ctx context.Context, pt *v1alpha1.ProviderToken) string {
 // stepToRefresh moves the clock to the planned refresh and waits for another token.
 func (w *world) stepToRefresh(ctx context.Context, pt *v1alpha1.ProviderToken) {
 	GinkgoHelper()
+	w.settle(ctx, pt) // or status may tell of the token before
 	old := w.token(ctx, pt)
 	got := w.ready(ctx, pt)
-	w.settle(ctx, pt)
 	w.clock.SetTime(got.Status.RefreshAt.Time)
 	Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).
 		ShouldNot(Or(Equal(old), BeEmpty()))
