@@ -47,7 +47,7 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		return err
 	}
 	a := &attempt{
-		r: r, name: f.name, uid: f.pt.UID, label: f.origin.Name,
+		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
 		res: f.resolved, trust: f.trust, input: f.ask(),
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
 	}

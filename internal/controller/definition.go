@@ -35,6 +35,14 @@ func (o origin) boundTo() string {
 	return v1alpha1.CredentialsForValue(o.Kind, o.Name)
 }
 
+// label is the origin's name for metrics, of which there must not be one for each ProviderToken.
+func (o origin) label() string {
+	if o.Kind == v1alpha1.InlineProvider {
+		return string(o.Kind)
+	}
+	return o.Name
+}
+
 // findOrigin reads the definition that pt wants. What the user has to mend comes
 // back as a problem; an error is the API server's.
 func (r *Reconciler) findOrigin(ctx context.Context, pt *v1alpha1.ProviderToken) (origin, *problem, error) {

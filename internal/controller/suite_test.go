@@ -19,9 +19,10 @@ import (
 
 // The real API server that all specs share; each has a namespace of its own.
 var (
-	apiServer *rest.Config
-	k8s       client.Client
-	scheme    = runtime.NewScheme()
+	apiServer   *rest.Config
+	k8s         client.Client
+	environment *envtest.Environment
+	scheme      = runtime.NewScheme()
 )
 
 func TestController(t *testing.T) {
@@ -31,16 +32,16 @@ func TestController(t *testing.T) {
 
 var _ = BeforeSuite(func() {
 	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
-	env := &envtest.Environment{
+	environment = &envtest.Environment{
 		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases")},
 		ErrorIfCRDPathMissing: true,
 	}
-	env.ControlPlane.Etcd = &envtest.Etcd{}
-	env.ControlPlane.Etcd.Configure().Append("unsafe-no-fsync", "true")
+	environment.ControlPlane.Etcd = &envtest.Etcd{}
+	environment.ControlPlane.Etcd.Configure().Append("unsafe-no-fsync", "true")
 	var err error
-	apiServer, err = env.Start()
+	apiServer, err = environment.Start()
 	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(env.Stop)
+	DeferCleanup(environment.Stop)
 	apiServer.QPS = -1
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
