@@ -8,9 +8,10 @@ image=${1:-providertoken/operator:latest}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 kustomize=$(hack/tool.sh kustomize)
 
-case $image in
+# A colon before the last slash belongs to the registry's port.
+case ${image##*/} in
 *@*) name=${image%@*} reference="digest: ${image##*@}" ;;
-*/*:* | *:*) name=${image%:*} reference="newTag: \"${image##*:}\"" ;;
+*:*) name=${image%:*} reference="newTag: \"${image##*:}\"" ;;
 *) name=$image reference="newTag: latest" ;;
 esac
 

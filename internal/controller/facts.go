@@ -106,7 +106,7 @@ func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
 	}
 	f.resolved, err = f.origin.Definition.Resolve(parameters, w.has)
 	if err != nil {
-		f.blocked = inputProblem(err)
+		f.blocked = inputProblem(err, f.pt)
 		return nil
 	}
 	f.credentials = w.credentials()
@@ -120,7 +120,7 @@ func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
 	f.trust = exchange.Trust{CABundle: f.resolved.CABundle, PublicOnly: !vouched}
 	// A request that cannot be made is found now, not in the queue.
 	if _, err := f.resolved.NewRequest(f.ask()); err != nil {
-		f.blocked = inputProblem(err)
+		f.blocked = inputProblem(err, f.pt)
 	}
 	return nil
 }

@@ -33,8 +33,9 @@ func providerProblem(reason, message string) *problem {
 }
 
 // inputProblem is an *provider.Error of kind Input found before an exchange.
-func inputProblem(err error) *problem {
-	return providerProblem(v1alpha1.ReasonInvalidCredentials, err.Error())
+func inputProblem(err error, pt *v1alpha1.ProviderToken) *problem {
+	return providerProblem(v1alpha1.ReasonInvalidCredentials,
+		fmt.Sprintf("%s (Secrets: %s)", err, join(pt.CredentialSecrets())))
 }
 
 // targetProblem says what a *target.Error means; nil when it is the API server's and worth a retry.

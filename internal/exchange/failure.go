@@ -149,20 +149,30 @@ func networkFailure(err error, peer string) *provider.Error {
 	)
 	switch {
 	case errors.As(err, &lookup) && lookup.IsNotFound:
-		return unavailable("the name of %s was not found in the DNS", peer)
+		return advised(unavailable("the name of %s was not found in the DNS", peer),
+			"check the host in the token URL, and that the operator's pods can resolve public names")
 	case errors.As(err, &lookup):
 		return unavailable("the DNS gave no answer for the name of %s", peer)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return unavailable("%s did not answer in time", peer)
+		return advised(unavailable("%s did not answer in time", peer),
+			"check whether the provider has an outage, and that egress rules let the operator reach it")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return unavailable("%s refused the connection", peer)
+		return advised(unavailable("%s refused the connection", peer),
+			"check host and port of the token URL, and whether the provider has an outage")
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return unavailable("there is no route to %s", peer)
+		return advised(unavailable("there is no route to %s", peer),
+			"check the cluster's egress rules and NetworkPolicies")
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return unavailable("%s closed the connection", peer)
 	}
 	return nil
+}
+
+// advised adds what to do for as long as the failure lasts; it is retried anyway.
+func advised(e *provider.Error, fix string) *provider.Error {
+	e.Fix = fix
+	return e
 }
 
 // alerted tells whether the peer broke off with a TLS alert.
