@@ -6,7 +6,9 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/providersim"
 )
 
@@ -65,6 +67,30 @@ var _ = Describe("a ProviderToken", func() {
 		w.clock.Step(time.Hour) // every session has ended by now
 		Eventually(func() bool { return w.sim.UP42.Accepts(w.token(ctx, pt)) }).WithTimeout(10 * time.Second).Should(BeTrue())
 		Expect(w.sim.UP42.Count(providersim.KindPassword)).To(Equal(2))
+	})
+
+	It("says so when its tokens live too short for mounted files, and does what it can", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		w.sim.PlantPredict.SetLifetime(30 * time.Second)
+		pt := w.plantPredict(ctx)
+		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionTrue, v1alpha1.ReasonLifetimeTooShort)
+		for range 3 {
+			w.stepToRefresh(ctx, pt)
+			w.ready(ctx, pt)
+		}
+	})
+
+	It("follows an absolute expiry by the provider's clock, however wrong either clock is", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		w.sim.SpatiaFi.SetClockSkew(-2 * time.Hour)
+		w.credentials(ctx, "spatiafi-login", map[string]string{"username": providersim.SpatiaFiUsername, "password": providersim.SpatiaFiPassword})
+		pt := w.create(ctx, w.wanted("spatiafi-login"))
+		got := w.ready(ctx, pt)
+		Expect(got.Status.Token.ExpirySource).To(Equal("ExpiresAt"))
+		Expect(got.Status.Token.ExpiresAt.Sub(w.clock.Now())).To(BeNumerically("~", 15*time.Minute, 2*time.Second))
+		w.stepToRefresh(ctx, pt)
 	})
 
 	It("counts API requests: a steady refresh is two writes and no read", func(ctx SpecContext) {
