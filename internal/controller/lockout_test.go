@@ -134,6 +134,29 @@ var _ = Describe("hosts that hang", func() {
 	})
 })
 
+var _ = Describe("a host that throttles", func() {
+	It("is left alone by all for as long as it says, and they say why they wait", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		w.sim.PlantPredict.Always(providersim.Status(429, providersim.RetryAfter("300")))
+		first := w.plantPredict(ctx)
+		w.becomes(ctx, first, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonThrottled)
+		second := w.wanted("plantpredict")
+		second.Name = "second"
+		w.create(ctx, second)
+		w.becomes(ctx, second, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonThrottled)
+		Expect(w.condition(ctx, second, v1alpha1.ReadyCondition).Message).To(ContainSubstring("waits for its turn"))
+		Expect(w.condition(ctx, second, v1alpha1.StalledCondition)).To(BeNil())
+		w.clock.Step(298 * time.Second)
+		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
+
+		w.sim.PlantPredict.Clear()
+		w.clock.Step(3 * time.Second)
+		w.ready(ctx, first)
+		w.ready(ctx, second)
+	})
+})
+
 var _ = Describe("the record of logins", func() {
 	It("counts logins that were sent and never recorded, as after a crash", func(ctx SpecContext) {
 		w := newWorld(ctx)
