@@ -1,7 +1,9 @@
 package controller_test
 
 import (
+	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/controller"
+	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/providersim"
 	"github.com/providertoken/operator/internal/token"
@@ -154,6 +157,35 @@ var _ = Describe("a host that throttles", func() {
 		w.clock.Step(3 * time.Second)
 		w.ready(ctx, first)
 		w.ready(ctx, second)
+	})
+})
+
+// fragile panics once.
+type fragile struct {
+	controller.Exchanger
+	broken *atomic.Bool
+}
+
+func (f fragile) Do(ctx context.Context, req provider.Request, trust exchange.Trust) (provider.Answer, error) {
+	if f.broken.CompareAndSwap(false, true) {
+		panic("a bug that tells " + req.Body.Reveal())
+	}
+	return f.Exchanger.Do(ctx, req, trust)
+}
+
+var _ = Describe("a bug in an exchange", func() {
+	It("costs one object some minutes, and nobody else anything", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.around = func(inner controller.Exchanger) controller.Exchanger {
+			return fragile{Exchanger: inner, broken: new(atomic.Bool)}
+		}
+		w.operator()
+		pt := w.plantPredict(ctx)
+		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable)
+		Expect(w.condition(ctx, pt, v1alpha1.ReadyCondition).Message).NotTo(ContainSubstring(providersim.PlantPredictClientSecret))
+		w.ready(ctx, w.up42(ctx))
+		w.clock.Step(time.Minute)
+		w.ready(ctx, pt)
 	})
 })
 

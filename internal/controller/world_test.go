@@ -40,6 +40,8 @@ type world struct {
 	timeout time.Duration
 	// gate, when set, holds back what the watch of target Secrets says.
 	gate *watchGate
+	// around, when set, stands between the operator and the network.
+	around func(controller.Exchanger) controller.Exchanger
 	// guarded operators refuse loopback addresses, as in production.
 	guarded bool
 	// requests of the operator to the API server, as "verb resource".
@@ -119,12 +121,16 @@ func (w *world) operator() (stop func()) {
 	}
 	exchanger, err := exchange.New(exchange.Options{UserAgent: "spec", Clock: w.clock, Timeout: w.timeout, AllowNetworks: allowed})
 	Expect(err).NotTo(HaveOccurred())
+	var sender controller.Exchanger = exchanger
+	if w.around != nil {
+		sender = w.around(exchanger)
+	}
 	counters, err := metrics.New(prometheus.NewRegistry())
 	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	Expect(controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: []string{w.namespace}, OperatorNamespace: w.namespace,
-		Catalog: catalog, Exchanger: exchanger, Clock: w.clock, Metrics: counters,
+		Catalog: catalog, Exchanger: sender, Clock: w.clock, Metrics: counters,
 		Options: controller.Options{InlineProviders: true, ClusterProviders: true, MaxConcurrentReconciles: 16},
 	})).To(Succeed())
 	done := make(chan error, 1)
