@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -329,6 +330,22 @@ var _ = Describe("a token that is valid", func() {
 })
 
 var _ = Describe("a target", func() {
+	It("is let go of, and taken hold of again, as the deletion policy changes", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.plantPredict(ctx)
+		w.ready(ctx, pt)
+		owners := func() int { return len(w.secret(ctx, pt).OwnerReferences) }
+		Expect(owners()).To(Equal(1))
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+			pt.Spec.Target = &v1alpha1.Target{DeletionPolicy: v1alpha1.RetainTarget}
+		})
+		Eventually(owners).WithTimeout(soon).Should(BeZero())
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target = nil })
+		Eventually(owners).WithTimeout(soon).Should(Equal(1))
+		Expect(w.sim.PlantPredict.Calls()).To(HaveLen(1))
+	})
+
 	It("that is foreign is never touched, and found before the provider is asked", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.operator()
@@ -448,6 +465,26 @@ var _ = Describe("a target", func() {
 		w.becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidTemplate)
 		Expect(string(w.secret(ctx, pt).Data["curl.cfg"])).To(Equal(w.token(ctx, pt)))
 		Expect(w.sim.PlantPredict.Calls()).To(HaveLen(1))
+	})
+})
+
+var _ = Describe("a shard", func() {
+	It("is all that an operator works on, and what it leaves keeps its token", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.shard = labels.SelectorFromSet(labels.Set{"shard": "a"})
+		w.operator()
+		mine := w.wanted("plantpredict")
+		mine.Name, mine.Labels = "mine", map[string]string{"shard": "a"}
+		w.create(ctx, mine)
+		other := w.plantPredict(ctx)
+		w.ready(ctx, mine)
+		staysFor(quiet, func() bool { return w.condition(ctx, other, v1alpha1.ReadyCondition) == nil }, true)
+
+		w.edit(ctx, mine, func(pt *v1alpha1.ProviderToken) { pt.Labels = nil })
+		token := w.token(ctx, mine)
+		w.clock.Step(2 * time.Hour)
+		staysFor(quiet, func() string { return w.token(ctx, mine) }, token)
+		Expect(w.sim.PlantPredict.Issued()).To(Equal(1))
 	})
 })
 

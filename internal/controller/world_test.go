@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -40,6 +41,8 @@ type world struct {
 	timeout time.Duration
 	// gate, when set, holds back what the watch of target Secrets says.
 	gate *watchGate
+	// shard, when set, selects the ProviderTokens of the operator.
+	shard labels.Selector
 	// around, when set, stands between the operator and the network.
 	around func(controller.Exchanger) controller.Exchanger
 	// guarded operators refuse loopback addresses, as in production.
@@ -101,7 +104,7 @@ func (w *world) operator() (stop func()) {
 	if w.gate != nil {
 		cfg.Wrap(w.gate.wrap)
 	}
-	caches, err := controller.CacheOptions([]string{w.namespace}, nil)
+	caches, err := controller.CacheOptions([]string{w.namespace}, w.shard)
 	Expect(err).NotTo(HaveOccurred())
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:     scheme,
