@@ -13,6 +13,8 @@ KUBECTL ?= kubectl
 DOCKER ?= docker
 # How long one fuzz target runs under "make fuzz".
 FUZZ_SECONDS ?= 10
+# Further flags of go test, such as -count=1 or -v.
+TESTFLAGS ?=
 # The smallest coverage of each pure package, in percent.
 COVERAGE ?= 90
 
@@ -45,7 +47,7 @@ clean: ## Remove what was built here (not the cache outside the checkout).
 
 .PHONY: test
 test: ## Run all tests: unit, property, fuzz seeds, conformance, envtest.
-	assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets go test $(race) -timeout=20m ./...
+	assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets go test $(race) $(TESTFLAGS) -timeout=20m ./...
 
 .PHONY: cover
 cover: ## Check that the pure packages' tests cover at least COVERAGE percent.
