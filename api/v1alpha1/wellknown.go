@@ -98,7 +98,6 @@ const (
 	ReasonTargetTypeMismatch       = "TargetTypeMismatch"
 	ReasonTargetTooLarge           = "TargetTooLarge"
 	ReasonTargetRefused            = "TargetWriteRefused"
-	ReasonTargetWriteFailed        = "TargetWriteFailed"
 	ReasonTargetRepaired           = "TargetRepaired"
 	ReasonRequestDenied            = "RequestDenied"
 	ReasonLoginDenied              = "LoginDenied"

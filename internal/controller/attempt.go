@@ -101,7 +101,7 @@ func (r *Reconciler) wanted(f *facts) bool {
 // everybody is served as soon as the provider is back.
 func (r *Reconciler) outage(f *facts) bool {
 	last := f.mem.failure
-	if last == nil || last.err.Kind != provider.Unavailable {
+	if last == nil || last.ours || last.err.Kind != provider.Unavailable {
 		return false
 	}
 	_, down := r.Scheduler.Paused(f.lane())
@@ -133,91 +133,122 @@ func (f *facts) retryAt() time.Time {
 	return f.mem.failure.retryAt(expires, string(f.pt.UID))
 }
 
+// verdict is what came of an attempt.
+type verdict struct {
+	token token.Token
+	// err is nil when there is a token.
+	err *provider.Error
+	// frozenUntil is set when the login is not to be tried before.
+	frozenUntil time.Time
+	// ours is true when the operator itself kept the request back, so that nothing
+	// was learnt about the provider.
+	ours bool
+}
+
+// outcome is what the scheduler learns from a verdict about the host.
+func (v verdict) outcome() exchange.Outcome {
+	switch {
+	case v.err == nil:
+		return exchange.Outcome{}
+	case v.ours:
+		return exchange.Outcome{Kind: provider.Input}
+	default:
+		return exchange.Outcome{Kind: v.err.Kind, RetryAfter: v.err.RetryAfter}
+	}
+}
+
 // run makes the attempt and remembers what came of it.
 func (a *attempt) run(ctx context.Context) exchange.Outcome {
 	began := a.r.Clock.Now()
-	got, frozen, err := a.mint(ctx)
-	if err == nil {
-		a.r.memory.update(a.uid, func(m *recollection) {
-			m.minted = &minted{token: got, inputs: a.inputs, request: a.request}
-		})
-		a.r.Metrics.Exchanged(a.label, "success", a.r.Clock.Now().Sub(began))
-		return exchange.Outcome{}
+	v := a.mint(ctx)
+	label := "success"
+	switch {
+	case v.ours:
+		label = "withheld"
+	case v.err != nil:
+		label = string(v.err.Kind)
 	}
-	a.r.Metrics.Exchanged(a.label, string(err.Kind), a.r.Clock.Now().Sub(began))
+	a.r.Metrics.Exchanged(a.label, label, a.r.Clock.Now().Sub(began))
 	a.r.memory.update(a.uid, func(m *recollection) {
-		next := &failure{err: err, frozenUntil: frozen, attempt: 1, at: a.r.Clock.Now(), basis: a.basis, request: a.request}
-		if last := m.failure; last != nil && last.basis == a.basis {
-			next.attempt = last.attempt + 1
+		if v.err == nil {
+			m.minted = &minted{token: v.token, inputs: a.inputs, request: a.request}
+			return
 		}
-		m.failure = next
-		if next.definite() && a.request != "" {
+		m.failure = a.failed(v, m.failure)
+		if m.failure.definite() && a.request != "" {
 			m.handled = a.request
 		}
 	})
-	return exchange.Outcome{Kind: err.Kind, RetryAfter: err.RetryAfter}
+	return v.outcome()
+}
+
+// failed is the failure that follows last.
+func (a *attempt) failed(v verdict, last *failure) *failure {
+	next := &failure{
+		err: v.err, ours: v.ours, frozenUntil: v.frozenUntil,
+		attempt: 1, at: a.r.Clock.Now(), basis: a.basis, request: a.request,
+	}
+	if last != nil && last.basis == a.basis {
+		next.attempt = last.attempt + 1
+	}
+	return next
 }
 
 // mint tries the refresh token first, if there is one, and then the primary credentials.
-func (a *attempt) mint(ctx context.Context) (token.Token, time.Time, *provider.Error) {
+func (a *attempt) mint(ctx context.Context) verdict {
 	if refresh := a.refreshToken(); !refresh.IsZero() {
 		in := a.input
 		in.RefreshToken = refresh
 		got, err := a.ask(ctx, in)
 		if err == nil {
 			a.remember(got, refresh)
-			return got, time.Time{}, nil
+			return verdict{token: got}
 		}
 		if err.Kind != provider.RefreshDenied {
-			return token.Token{}, time.Time{}, err
+			return verdict{err: err}
 		}
 		a.remember(token.Token{}, token.Secret{})
 	}
-	if a.res.Grant != provider.Password {
-		got, err := a.ask(ctx, a.input)
-		if err == nil {
-			a.remember(got, token.Secret{})
-		}
-		return got, time.Time{}, err
+	if a.res.Grant == provider.Password {
+		return a.login(ctx)
 	}
-	return a.login(ctx)
+	got, err := a.ask(ctx, a.input)
+	if err == nil {
+		a.remember(got, token.Secret{})
+	}
+	return verdict{token: got, err: err}
 }
 
 // login tries username and password, which may lock the account: only with the
 // consent of the durable record of logins.
-func (a *attempt) login(ctx context.Context) (token.Token, time.Time, *provider.Error) {
+func (a *attempt) login(ctx context.Context) verdict {
 	grant, frozen, err := a.r.Logins.Begin(ctx, a.res, a.input.Credentials)
 	if err != nil {
-		return token.Token{}, time.Time{}, noRecord(err)
+		a.r.Log.Error(err, "a login is held back", "providertoken", a.name)
+		return verdict{err: noRecord(err), ours: true}
 	}
 	if !frozen.IsZero() {
-		return token.Token{}, frozen, &provider.Error{
+		return verdict{frozenUntil: frozen, ours: true, err: &provider.Error{
 			Kind:    provider.LoginDenied,
 			Problem: "this username and password were refused before",
 			Fix:     "correct username and password in the credential Secret",
-		}
+		}}
 	}
 	got, failed := a.ask(ctx, a.input)
+	v := verdict{token: got, err: failed}
 	switch {
 	case failed == nil:
-		if err := grant.Worked(ctx); err != nil {
-			a.r.Log.Error(err, "recording a login that worked", "providertoken", a.name)
-		}
+		err = grant.Worked(ctx)
 		a.remember(got, token.Secret{})
-		return got, time.Time{}, nil
 	case failed.Kind == provider.LoginDenied:
-		until, err := grant.Refused(ctx)
-		if err != nil {
-			a.r.Log.Error(err, "recording a login that was refused", "providertoken", a.name)
-		}
-		return token.Token{}, until, failed
+		v.frozenUntil, err = grant.Refused(ctx)
 	default:
-		maybeJudged := failed.SentMaybe && failed.Status == 0
-		if err := grant.Unanswered(ctx, maybeJudged); err != nil {
-			a.r.Log.Error(err, "recording a login without an answer", "providertoken", a.name)
-		}
-		return token.Token{}, time.Time{}, failed
+		err = grant.Unanswered(ctx, failed.SentMaybe && failed.Status == 0)
 	}
+	if err != nil {
+		a.r.Log.Error(err, "recording what became of a login", "providertoken", a.name)
+	}
+	return v
 }
 
 func noRecord(err error) *provider.Error {

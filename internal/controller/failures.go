@@ -66,7 +66,9 @@ func targetProblem(err error) *problem {
 // failure is an exchange that did not bring a token.
 type failure struct {
 	err *provider.Error
-	// frozenUntil is set when the login was not even tried.
+	// ours is true when the operator itself kept the request back.
+	ours bool
+	// frozenUntil is set when the login is not to be tried before.
 	frozenUntil time.Time
 	attempt     int
 	at          time.Time
@@ -125,6 +127,9 @@ func (f *failure) problem(o origin, host string, expires time.Time, live bool) *
 		p.Reason, p.Stalled = v1alpha1.ReasonProviderMisconfigured, true
 	default:
 		p.Reason = v1alpha1.ReasonProviderUnavailable
+		if f.ours {
+			p.Reason = v1alpha1.ReasonOperatorStateUnavailable
+		}
 	}
 	return p
 }

@@ -81,7 +81,7 @@ var _ = Describe("a login that is refused", func() {
 		Expect(k8s.Create(ctx, key)).To(Succeed()) // a key that is none
 		w.operator()
 		pt := w.up42(ctx)
-		got := w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable)
+		got := w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonOperatorStateUnavailable)
 		Expect(got.Status.Token).To(BeNil())
 		Expect(w.sim.UP42.Calls()).To(BeEmpty())
 	})
