@@ -1,14 +1,34 @@
 package controller_test
 
 import (
+	"context"
+	"sync"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/controller"
+	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/providersim"
 )
+
+// observed tells how far each request was trusted.
+type observed struct {
+	controller.Exchanger
+	mu     *sync.Mutex
+	trusts map[string]exchange.Trust
+}
+
+func (o observed) Do(ctx context.Context, req provider.Request, trust exchange.Trust) (provider.Answer, error) {
+	o.mu.Lock()
+	o.trusts[req.URL] = trust
+	o.mu.Unlock()
+	return o.Exchanger.Do(ctx, req, trust)
+}
 
 var _ = Describe("credentials", func() {
 	inline := func(w *world) *v1alpha1.ProviderToken {
@@ -44,6 +64,23 @@ var _ = Describe("credentials", func() {
 		s.Annotations[v1alpha1.AllowedHostsAnnotation] = "example.com, " + w.sim.Generic.Address()
 		Expect(k8s.Update(ctx, s)).To(Succeed())
 		w.ready(ctx, pt)
+	})
+
+	It("may reach private addresses only where a ClusterTokenProvider or the catalog wrote the endpoint", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		o := observed{mu: &sync.Mutex{}, trusts: map[string]exchange.Trust{}}
+		w.around = func(inner controller.Exchanger) controller.Exchanger {
+			o.Exchanger = inner
+			return o
+		}
+		w.operator()
+		Expect(k8s.Create(ctx, login(w, w.sim.Generic.Address()))).To(Succeed())
+		w.ready(ctx, w.create(ctx, inline(w)))
+		w.ready(ctx, w.plantPredict(ctx))
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		Expect(o.trusts).To(HaveKeyWithValue(w.sim.Generic.TokenURL(), HaveField("PublicOnly", true)))
+		Expect(o.trusts).To(HaveKeyWithValue(w.sim.PlantPredict.TokenURL(), HaveField("PublicOnly", false)))
 	})
 
 	It("are not handed to a TokenProvider of the same name as the provider they are bound to", func(ctx SpecContext) {
