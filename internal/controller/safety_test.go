@@ -520,9 +520,13 @@ var _ = Describe("a ProviderToken whose other objects are not there yet", func()
 		Expect(message).To(ContainSubstring(v1alpha1.CredentialsForLabel))
 
 		By("reading the same for a Secret that is bound to another provider")
-		s := w.credentials(ctx, "plantpredict", map[string]string{"client_id": "x", "client_secret": "y"})
-		s.Labels[v1alpha1.CredentialsForLabel] = "UP42"
-		Expect(k8s.Update(ctx, s)).To(Succeed())
+		Expect(k8s.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: w.namespace, Name: "plantpredict-login",
+				Labels: map[string]string{v1alpha1.CredentialsForLabel: "UP42"},
+			},
+			StringData: map[string]string{"client_id": "x", "client_secret": "y"},
+		})).To(Succeed())
 		staysFor(quiet, func() string { return w.condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Message }, message)
 	})
 
