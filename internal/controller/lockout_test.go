@@ -75,6 +75,20 @@ var _ = Describe("a login that is refused", func() {
 		w.ready(ctx, pt)
 	})
 
+	It("is tried again at once when a person deletes the record and asks for a refresh", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		w.credentials(ctx, "up42", map[string]string{"username": providersim.UP42Username, "password": "later"})
+		pt := w.create(ctx, w.wanted("up42"))
+		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonLoginFrozen)
+		w.sim.UP42.SetLogin(providersim.UP42Username, "later")
+		Expect(k8s.DeleteAllOf(ctx, &corev1.ConfigMap{}, client.InNamespace(w.namespace), client.HasLabels{"providertoken.dev/login-record"})).To(Succeed())
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+			pt.Annotations = map[string]string{v1alpha1.RefreshRequestedAtAnnotation: "now"}
+		})
+		w.ready(ctx, pt)
+	})
+
 	It("is not tried when it cannot be written down first", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		key := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "providertoken-login-key"}}
