@@ -479,7 +479,7 @@ var _ = Describe("a shard", func() {
 	It("is all that an operator works on, and what it leaves keeps its token", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.shard = labels.SelectorFromSet(labels.Set{"shard": "a"})
-		w.operator()
+		stop := w.operator()
 		mine := w.wanted("plantpredict")
 		mine.Name, mine.Labels = "mine", map[string]string{"shard": "a"}
 		w.create(ctx, mine)
@@ -487,8 +487,10 @@ var _ = Describe("a shard", func() {
 		w.ready(ctx, mine)
 		staysFor(quiet, func() bool { return w.condition(ctx, other, v1alpha1.ReadyCondition) == nil }, true)
 
+		stop()
 		w.edit(ctx, mine, func(pt *v1alpha1.ProviderToken) { pt.Labels = nil })
 		token := w.token(ctx, mine)
+		w.operator()
 		w.clock.Step(2 * time.Hour)
 		staysFor(quiet, func() string { return w.token(ctx, mine) }, token)
 		Expect(w.sim.PlantPredict.Issued()).To(Equal(1))
