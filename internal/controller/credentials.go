@@ -37,7 +37,7 @@ func (r *Reconciler) openWallet(ctx context.Context, pt *v1alpha1.ProviderToken,
 			return w, nil, fmt.Errorf("reading credential Secret %s: %w", name, err)
 		}
 		if err != nil || s.Labels[v1alpha1.CredentialsForLabel] != o.boundTo() {
-			return w, &problem{
+			return w, &problem{ //nolint:nilerr // not found is told as a problem
 				Condition: v1alpha1.CredentialsResolvedCondition,
 				Reason:    v1alpha1.ReasonWaitingForCredentials,
 				Late:      v1alpha1.ReasonCredentialsNotFound,

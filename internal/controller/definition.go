@@ -174,7 +174,7 @@ func (r *Reconciler) caBundle(ctx context.Context, ref v1alpha1.ConfigMapKeyRefe
 		return "", nil, fmt.Errorf("reading ConfigMap %s/%s: %w", namespace, ref.Name, err)
 	}
 	if err != nil || cm.Data[key] == "" {
-		return "", &problem{
+		return "", &problem{ //nolint:nilerr // not found is told as a problem
 			Condition: v1alpha1.CredentialsResolvedCondition,
 			Reason:    v1alpha1.ReasonWaitingForProvider,
 			Late:      v1alpha1.ReasonInvalidProvider,

@@ -169,7 +169,7 @@ func (c *Client) target(req provider.Request, trust Trust) (*url.URL, error) {
 	}
 	literal, err := netip.ParseAddr(target.Hostname())
 	if err != nil {
-		return target, nil
+		return target, nil //nolint:nilerr // a name, not an address: nothing to judge here
 	}
 	if refused := c.transports.guard(trust).check(literal); refused != nil {
 		return nil, (&attempt{host: target.Host, caller: context.Background()}).failure(refused)

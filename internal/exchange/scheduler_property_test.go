@@ -49,6 +49,7 @@ type ran struct {
 // carryOut runs the load in a bubble and returns what happened, and how many
 // things the Scheduler still knows a day later.
 func carryOut(t *testing.T, plan []plannedJob, o SchedulerOptions) (results []*ran, kept int) {
+	t.Helper()
 	synctest.Test(t, func(*testing.T) {
 		s := NewScheduler(o)
 		ctx, cancel := context.WithCancel(context.Background())

@@ -317,6 +317,7 @@ func TestTheCatalogNamesTheRealEndpoints(t *testing.T) {
 func TestConformanceGrant(t *testing.T) {
 	t.Parallel()
 	eachDialect(t, func(t *testing.T, b *bench, d dialect) {
+		t.Helper()
 		got := b.userOf(t, d).mustFetch(t)
 		if diff := diffTokens(d.want, got); diff != "" {
 			t.Errorf("token (-want +got):\n%s", diff)
@@ -373,6 +374,7 @@ func TestConformanceASkewedProviderClockDoesNoHarm(t *testing.T) {
 func TestConformanceWrongCredentials(t *testing.T) {
 	t.Parallel()
 	eachDialect(t, func(t *testing.T, b *bench, d dialect) {
+		t.Helper()
 		d.credentials = maps.Clone(d.credentials)
 		d.credentials[d.wrong] += "x"
 		got := b.userOf(t, d).mustFail(t)
@@ -427,6 +429,7 @@ func TestConformanceRefusalKinds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			eachDialect(t, func(t *testing.T, b *bench, d dialect) {
+				t.Helper()
 				d.host(b).Next(c.script)
 				u := b.userOf(t, d)
 				got := u.mustFail(t)
@@ -451,6 +454,7 @@ func TestConformanceRefusalKinds(t *testing.T) {
 func TestConformanceARedirectIsNotFollowed(t *testing.T) {
 	t.Parallel()
 	eachDialect(t, func(t *testing.T, b *bench, d dialect) {
+		t.Helper()
 		d.host(b).Next(providersim.Redirect(b.Generic.TokenURL()))
 		if got := b.userOf(t, d).mustFail(t); got.Kind != provider.Misconfigured || got.Status != 307 {
 			t.Errorf("got %#v", got)
@@ -464,6 +468,7 @@ func TestConformanceARedirectIsNotFollowed(t *testing.T) {
 func TestConformanceNothingThatAProviderSendsIsTold(t *testing.T) {
 	t.Parallel()
 	eachDialect(t, func(t *testing.T, b *bench, d dialect) {
+		t.Helper()
 		for _, script := range []providersim.Script{
 			providersim.JSON(400, `{"error":"leaked-value","error_description":"leaked-value","detail":"leaked-value"}`),
 			providersim.JSON(200, `{"access_token":"leaked-value\u0000","token_type":"leaked-value"}`),
@@ -484,6 +489,7 @@ func TestConformanceNothingThatAProviderSendsIsTold(t *testing.T) {
 func TestConformanceAnExchangeThatHangsEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	eachDialect(t, func(t *testing.T, b *bench, d dialect) {
+		t.Helper()
 		arrival := providersim.NewGate()
 		d.host(b).Next(providersim.Hold(arrival))
 		u := b.userOf(t, d)
@@ -506,6 +512,7 @@ func TestConformanceAnExchangeThatHangsEndsWithItsContext(t *testing.T) {
 func TestConformanceADrippingAnswerEndsWithTheDeadlineOnTheWhole(t *testing.T) {
 	t.Parallel()
 	eachDialect(t, func(t *testing.T, b *bench, d dialect) {
+		t.Helper()
 		d.host(b).Next(providersim.SlowBody(time.Millisecond))
 		u := b.userOf(t, d)
 		u.client = b.exchanger(t, exchange.Options{Timeout: 200 * time.Millisecond})
@@ -559,6 +566,7 @@ func TestConformanceARequestWhoseAnswerIsLostIsNotSentAgain(t *testing.T) {
 func TestConformanceOnlyTheGivenAuthorityIsTrusted(t *testing.T) {
 	t.Parallel()
 	eachDialect(t, func(t *testing.T, b *bench, d dialect) {
+		t.Helper()
 		stranger := newBench(t, providersim.Options{})
 		u := b.userOf(t, d)
 		u.trust.CABundle = stranger.CABundle()
@@ -588,6 +596,7 @@ func TestConformanceLoopbackIsRefusedUnlessAllowed(t *testing.T) {
 func TestConformanceRequestsNameTheOperator(t *testing.T) {
 	t.Parallel()
 	eachDialect(t, func(t *testing.T, b *bench, d dialect) {
+		t.Helper()
 		u := b.userOf(t, d)
 		u.client = b.exchanger(t, exchange.Options{UserAgent: "operator/test"})
 		u.mustFetch(t)
