@@ -31,6 +31,10 @@ import (
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/options"
 	"github.com/providertoken/operator/internal/provider"
+
+	// The image is the binary alone: where the system has no CA certificates of its
+	// own, those that Mozilla trusts are used. SSL_CERT_FILE still takes precedence.
+	_ "golang.org/x/crypto/x509roots/fallback"
 )
 
 // version and commit are set by the linker; see the Makefile.
