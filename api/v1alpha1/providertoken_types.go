@@ -328,7 +328,8 @@ type TemplateMetadata struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys of labels must be label keys, such as app or example.com/team"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.contains('/') || !(k.split('/')[0].endsWith('kubernetes.io') || k.split('/')[0].endsWith('k8s.io') || k.split('/')[0].endsWith('providertoken.dev') || k.split('/')[0].endsWith('argoproj.io')))",message="labels of kubernetes.io, k8s.io, argoproj.io and providertoken.dev are not for templates"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.contains('/') || k == 'argocd.argoproj.io/secret-type' || !(k.split('/')[0].endsWith('kubernetes.io') || k.split('/')[0].endsWith('k8s.io') || k.split('/')[0].endsWith('providertoken.dev') || k.split('/')[0].endsWith('argoproj.io')))",message="labels of kubernetes.io, k8s.io, argoproj.io and providertoken.dev are not for templates"
+	// +kubebuilder:validation:XValidation:rule="!('argocd.argoproj.io/secret-type' in self) || self['argocd.argoproj.io/secret-type'] in ['repository','repo-creds']",message="argocd.argoproj.io/secret-type may be repository or repo-creds: a token is not a cluster"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 	// annotations of the Secret.
 	// +optional

@@ -19,6 +19,10 @@ const (
 	FormAnnotation = "providertoken.dev/template-hash"
 )
 
+// argoSecretType is the one label of a GitOps tool that a template may set: it
+// makes the target a repository's credentials, and never a cluster.
+const argoSecretType = "argocd.argoproj.io/secret-type"
+
 // managed is the content of ManagedMetadataAnnotation.
 type managed struct {
 	Labels      []string `json:"labels,omitempty"`
@@ -90,6 +94,9 @@ func checkLabel(key, value string) error {
 	if err := checkMetadataKey("labels", key, key); err != nil {
 		return err
 	}
+	if key == argoSecretType && value != "repository" && value != "repo-creds" {
+		return invalidTemplate("use repository or repo-creds", "the value of label %q in target.template.metadata is not for tokens", key)
+	}
 	if len(validation.IsValidLabelValue(value)) > 0 {
 		return invalidTemplate("use up to 63 letters, digits, '-', '_' and '.'", "the value of label %q in target.template.metadata is not one that labels can have", key)
 	}
@@ -112,7 +119,7 @@ func checkMetadataKey(field, canonical, key string) error {
 // to a GitOps tool or to this operator, so that a template must not set it.
 func reserved(key string) bool {
 	domain, _, found := strings.Cut(key, "/")
-	if !found {
+	if !found || key == argoSecretType {
 		return false
 	}
 	for _, suffix := range []string{"kubernetes.io", "k8s.io", "argoproj.io", "providertoken.dev"} {

@@ -168,6 +168,7 @@ func TestCheckRefusesTargets(t *testing.T) {
 		{"label of ours", labels(v1alpha1.TargetLabel, "false"), "reserved"},
 		{"label of a subdomain of ours", labels("x.providertoken.dev/y", "false"), "reserved"},
 		{"label of Argo CD", labels("argocd.argoproj.io/instance", "x"), "reserved"},
+		{"cluster of Argo CD", labels("argocd.argoproj.io/secret-type", "cluster"), "not for tokens"},
 		{"label key that is none", labels("a..b/x", "x"), "not a valid key"},
 		{"label value that is none", labels("a", "not a value"), "not one that labels can have"},
 		{"annotation of ours", annotations(v1alpha1.OwnerAnnotation), "reserved"},
