@@ -157,6 +157,8 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, o options
 			InlineProviders:         o.InlineProviders,
 			ClusterProviders:        len(o.WatchNamespaces) == 0,
 			MaxConcurrentReconciles: o.MaxConcurrentReconciles,
+			Propagation:             o.Propagation,
+			PropagationRate:         o.PropagationRate,
 		},
 	})
 }

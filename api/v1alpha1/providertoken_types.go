@@ -366,6 +366,10 @@ type ProviderTokenStatus struct {
 	// secretName is the target Secret.
 	// +optional
 	SecretName string `json:"secretName,omitempty"`
+	// propagation tells when pods were last told of a changed target, where the
+	// operator does that.
+	// +optional
+	Propagation *PropagationStatus `json:"propagation,omitempty"`
 	// failure is present while the token cannot be replaced.
 	// +optional
 	Failure *FailureStatus `json:"failure,omitempty"`
@@ -408,6 +412,14 @@ type ProviderStatus struct {
 	// host that the credentials are sent to.
 	// +optional
 	Host string `json:"host,omitempty"`
+}
+
+// PropagationStatus tells when running pods were told that the target changed.
+type PropagationStatus struct {
+	// toldAt is when the last of the pods was told.
+	ToldAt metav1.Time `json:"toldAt"`
+	// pods that mounted the target and asked to be told.
+	Pods int32 `json:"pods"`
 }
 
 // FailureStatus tells why and since when the token cannot be replaced.

@@ -17,7 +17,16 @@ const (
 	RefreshRequestedAtAnnotation = "providertoken.dev/refresh-requested-at"
 	// CABundleLabel on a ConfigMap lets provider definitions refer to it.
 	CABundleLabel = "providertoken.dev/ca-bundle"
+	// MountsLabel on a pod asks that it be told at once when a target Secret that it
+	// mounts changes, where the operator runs with --propagation. The value is the
+	// name of the Secret; when empty, all targets that the pod mounts.
+	MountsLabel = "providertoken.dev/mounts"
 )
+
+// ToldAnnotation is written on pods with MountsLabel: what they were told of, as
+// name=resourceVersion of target Secrets, separated by commas. Its change makes the
+// kubelet look.
+const ToldAnnotation = "providertoken.dev/told"
 
 // Labels and annotations that the operator writes on target Secrets.
 const (
@@ -108,4 +117,6 @@ const (
 	ReasonProviderMisconfigured    = "ProviderMisconfigured"
 	ReasonLifetimeTooShort         = "LifetimeTooShort"
 	ReasonOperatorStateUnavailable = "OperatorStateUnavailable"
+	ReasonPodReadsOnce             = "PodReadsTokenOnce"
+	ReasonPropagationFailed        = "PropagationFailed"
 )

@@ -56,7 +56,7 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 	job := exchange.Job{
 		Key: string(f.pt.UID), Host: f.lane(), Namespace: f.pt.Namespace,
 		Limits: f.resolved.Limits, Run: r.run(f.pt.UID),
-		Done: func() { r.alarms.wake(a.name) },
+		Done: func() { r.alarms.Wake(a.name) },
 	}
 	if f.live() {
 		job.Expires = f.held.Token.ExpiresAt

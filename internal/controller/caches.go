@@ -8,10 +8,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/propagation"
 )
 
 // CacheOptions restricts the manager's own cache: ProviderTokens to a shard,
@@ -36,7 +38,16 @@ func CacheOptions(namespaces []string, shard labels.Selector) (cache.Options, er
 // API server: memory grows with what the operator uses, not with the cluster.
 // There are two, for credentials and for targets, since one label selector cannot
 // say "either".
-func NewSecretCache(cfg *rest.Config, scheme *runtime.Scheme, label string, namespaces []string) (*SecretCache, error) {
+func NewSecretCache(cfg *rest.Config, scheme *runtime.Scheme, label string, namespaces []string) (*LabelCache, error) {
+	return newCache(cfg, scheme, namespaces, label, &corev1.Secret{}, cache.TransformStripManagedFields())
+}
+
+// newPodCache makes a cache of the pods that ask to be told, with little of each.
+func newPodCache(cfg *rest.Config, scheme *runtime.Scheme, namespaces []string) (*LabelCache, error) {
+	return newCache(cfg, scheme, namespaces, v1alpha1.MountsLabel, &corev1.Pod{}, propagation.Strip)
+}
+
+func newCache(cfg *rest.Config, scheme *runtime.Scheme, namespaces []string, label string, kind client.Object, transform toolscache.TransformFunc) (*LabelCache, error) {
 	selector, err := exists(label)
 	if err != nil {
 		return nil, err
@@ -44,20 +55,20 @@ func NewSecretCache(cfg *rest.Config, scheme *runtime.Scheme, label string, name
 	c, err := cache.New(cfg, cache.Options{
 		Scheme:            scheme,
 		DefaultNamespaces: byNamespace(namespaces),
-		DefaultTransform:  cache.TransformStripManagedFields(),
-		ByObject:          map[client.Object]cache.ByObject{&corev1.Secret{}: {Label: selector}},
+		DefaultTransform:  transform,
+		ByObject:          map[client.Object]cache.ByObject{kind: {Label: selector}},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making the cache of Secrets with label %s: %w", label, err)
+		return nil, fmt.Errorf("making the cache of objects with label %s: %w", label, err)
 	}
-	return &SecretCache{Cache: c}, nil
+	return &LabelCache{Cache: c}, nil
 }
 
-// SecretCache is a cache that a manager starts together with its own.
-type SecretCache struct{ cache.Cache }
+// LabelCache is a cache of what carries a label, that a manager starts together with its own.
+type LabelCache struct{ cache.Cache }
 
 // GetCache makes a manager treat it as a cache.
-func (c *SecretCache) GetCache() cache.Cache { return c.Cache }
+func (c *LabelCache) GetCache() cache.Cache { return c.Cache }
 
 func exists(label string) (labels.Selector, error) {
 	r, err := labels.NewRequirement(label, selection.Exists, nil)

@@ -16,6 +16,7 @@ import (
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/metrics"
+	"github.com/providertoken/operator/internal/propagation"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/target"
 )
@@ -97,6 +98,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 			}
 		}
 	})
+	if err := r.propagate(ctx, mgr, p, targets); err != nil {
+		return fmt.Errorf("setting up propagation into pods: %w", err)
+	}
 	err = errors.Join(
 		mgr.Add(credentials), mgr.Add(targets),
 		mgr.Add(manager.RunnableFunc(r.Scheduler.Run)), mgr.Add(sweep),
@@ -106,6 +110,26 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 		return fmt.Errorf("setting up the controller: %w", err)
 	}
 	return nil
+}
+
+// propagate puts what tells pods into mgr, if that is wanted.
+func (r *Reconciler) propagate(ctx context.Context, mgr ctrl.Manager, p Parts, targets *LabelCache) error {
+	if !p.Options.Propagation {
+		return nil
+	}
+	if err := propagation.Allowed(ctx, p.Live, p.Namespaces); err != nil {
+		return err
+	}
+	pods, err := newPodCache(p.Config, mgr.GetScheme(), p.Namespaces)
+	if err != nil {
+		return err
+	}
+	r.Propagation = &propagation.Teller{
+		Client: r.Client, Targets: targets, Pods: pods, Live: p.Live, Clock: p.Clock,
+		Events: r.Events, Metrics: r.Metrics, PerSecond: p.Options.PropagationRate,
+		Told: func(owner types.NamespacedName) { r.alarms.Wake(owner) },
+	}
+	return errors.Join(mgr.Add(pods), r.Propagation.SetupWithManager(ctx, mgr, targets, pods))
 }
 
 var errPanicked = errors.New("a bug in the operator; please report it with the lines around this one")

@@ -15,8 +15,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/alarms"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/metrics"
+	"github.com/providertoken/operator/internal/propagation"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/target"
 )
@@ -29,9 +31,13 @@ type Options struct {
 	ClusterProviders bool
 	// MaxConcurrentReconciles is the number of workers.
 	MaxConcurrentReconciles int
+	// Propagation tells pods of changed targets.
+	Propagation bool
+	// PropagationRate bounds the pods that are told in a second.
+	PropagationRate int
 }
 
-// Reconciler keeps ProviderTokens fresh. All fields are required.
+// Reconciler keeps ProviderTokens fresh. All fields but Propagation are required.
 type Reconciler struct {
 	// Client reads ProviderTokens, providers and CA bundles from the cache, and writes status.
 	Client client.Client
@@ -58,9 +64,11 @@ type Reconciler struct {
 	// Log is for what happens outside of a reconcile.
 	Log     logr.Logger
 	Options Options
+	// Propagation knows when pods were told; nil when they are not.
+	Propagation *propagation.Teller
 
 	memory *memory
-	alarms *alarms
+	alarms *alarms.Alarms
 }
 
 // Reconcile brings one ProviderToken forward. It never waits for a provider.
@@ -92,14 +100,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := r.pursue(ctx, f); err != nil {
 		return reconcile.Result{}, err
 	}
-	r.alarms.set(req.NamespacedName, r.nextLook(f))
+	r.alarms.Set(req.NamespacedName, r.nextLook(f))
 	return reconcile.Result{}, r.report(ctx, f)
 }
 
 // forget drops everything about a ProviderToken that is gone. Its target is left
 // to the garbage collector, or to its readers with deletionPolicy Retain.
 func (r *Reconciler) forget(name types.NamespacedName) {
-	r.alarms.set(name, time.Time{})
+	r.alarms.Set(name, time.Time{})
 	r.Metrics.Forget(name.Namespace, name.Name)
 	if uid, known := r.memory.forget(name); known {
 		r.Scheduler.Cancel(string(uid))

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -127,6 +128,7 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 		s.RefreshHandled = f.mem.handled
 	}
 
+	s.Propagation = r.propagated(f)
 	issuing := r.issuing(f)
 	s.Failure = f.failure(firstOf(f.blocked, f.unwritable, issuing))
 	set := func(kind string, status metav1.ConditionStatus, reason, message string) {
@@ -160,6 +162,22 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 	}
 	f.kstatus(&s, isReady, problem, set)
 	return s
+}
+
+// propagated tells when pods were last told of the target; of a time before this
+// process, status itself is the only record.
+func (r *Reconciler) propagated(f *facts) *v1alpha1.PropagationStatus {
+	if r.Propagation == nil {
+		return nil
+	}
+	told, known := r.Propagation.Report(client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()})
+	if !known {
+		return f.pt.Status.Propagation.DeepCopy()
+	}
+	return &v1alpha1.PropagationStatus{
+		ToldAt: metav1.NewTime(told.At.UTC().Truncate(time.Second)),
+		Pods:   int32(min(told.Pods, math.MaxInt32)), //nolint:gosec // bounded
+	}
 }
 
 type setCondition func(kind string, status metav1.ConditionStatus, reason, message string)

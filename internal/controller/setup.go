@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/alarms"
 )
 
 // The rights of the operator, from which config/rbac/role.yaml is generated.
@@ -48,7 +49,7 @@ const (
 // caches are those that Credentials and Targets read from.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, credentials, targets cache.Cache) error {
 	r.memory = newMemory()
-	r.alarms = newAlarms(r.Clock)
+	r.alarms = alarms.New(r.Clock)
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, cre
 			return indexProvider, providerKey(v1alpha1.NamespacedProvider, o.GetNamespace(), o.GetName())
 		})), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.usersOfCABundle)).
-		WatchesRawSource(source.Func(r.alarms.start)).
+		WatchesRawSource(source.Func(r.alarms.Start)).
 		WatchesRawSource(source.Kind(targets, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
 			return indexTarget, o.GetNamespace() + "/" + o.GetName()
 		})))).

@@ -47,6 +47,8 @@ type world struct {
 	around func(controller.Exchanger) controller.Exchanger
 	// guarded operators refuse loopback addresses, as in production.
 	guarded bool
+	// propagation tells pods of changed targets.
+	propagation bool
 	// requests of the operator to the API server, as "verb resource".
 	requests *requestLog
 }
@@ -134,7 +136,10 @@ func (w *world) operator() (stop func()) {
 	Expect(controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: []string{w.namespace}, OperatorNamespace: w.namespace,
 		Catalog: catalog, Exchanger: sender, Clock: w.clock, Metrics: counters,
-		Options: controller.Options{InlineProviders: true, ClusterProviders: true, MaxConcurrentReconciles: 16},
+		Options: controller.Options{
+			InlineProviders: true, ClusterProviders: true, MaxConcurrentReconciles: 16,
+			Propagation: w.propagation, PropagationRate: 4,
+		},
 	})).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()

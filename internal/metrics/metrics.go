@@ -18,7 +18,17 @@ type Metrics struct {
 	expiry    *prometheus.GaugeVec
 	refresh   *prometheus.GaugeVec
 	ready     *prometheus.GaugeVec
+	nudges    *prometheus.CounterVec
+	spread    prometheus.Histogram
 }
+
+// Outcomes of telling a pod that a Secret which it mounts has changed.
+const (
+	NudgeTold     = "told"     // its kubelet was made to look
+	NudgeGone     = "gone"     // it ended meanwhile
+	NudgeFailed   = "failed"   // the API server refused; it is tried again
+	NudgeDeferred = "deferred" // it waits for the rate limit
+)
 
 // New makes the collectors and registers them.
 func New(registry prometheus.Registerer) (*Metrics, error) {
@@ -51,7 +61,16 @@ func New(registry prometheus.Registerer) (*Metrics, error) {
 			Help: "1 while the target Secret holds an unexpired token for the current spec, else 0.",
 		}, object),
 	}
-	for _, c := range []prometheus.Collector{m.exchanges, m.duration, m.left, m.expiry, m.refresh, m.ready} {
+	m.nudges = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "providertoken_pod_nudges_total",
+		Help: "Pods that were to be told of a changed target Secret, by outcome (told, gone, failed, deferred).",
+	}, []string{"outcome"})
+	m.spread = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "providertoken_propagation_duration_seconds",
+		Help:    "Time from the change of a target Secret until a pod that mounts it was told.",
+		Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+	})
+	for _, c := range []prometheus.Collector{m.exchanges, m.duration, m.left, m.expiry, m.refresh, m.ready, m.nudges, m.spread} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
@@ -69,6 +88,15 @@ func (m *Metrics) Exchanged(provider, outcome string, took time.Duration) {
 func (m *Metrics) Published(provider string, left time.Duration, replaced bool) {
 	if replaced {
 		m.left.WithLabelValues(provider).Observe(left.Seconds())
+	}
+}
+
+// Nudged counts pods that were to be told of a changed Secret. took is from the
+// change until a pod was told; zero when that is not known.
+func (m *Metrics) Nudged(outcome string, pods int, took time.Duration) {
+	m.nudges.WithLabelValues(outcome).Add(float64(pods))
+	if took > 0 {
+		m.spread.Observe(took.Seconds())
 	}
 }
 

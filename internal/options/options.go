@@ -41,12 +41,17 @@ type Options struct {
 	OperatorNamespace string
 	// InlineProviders allows spec.provider.
 	InlineProviders bool
+	// Propagation tells pods that mount a changed target at once.
+	Propagation bool
+	// PropagationRate bounds the pods that are told in a second.
+	PropagationRate int
 	// Version asks for the version instead of running.
 	Version bool
 }
 
 const (
 	defaultWorkers   = 16
+	defaultRate      = 50
 	defaultNamespace = "providertoken-system"
 )
 
@@ -73,6 +78,8 @@ func Parse(args []string, env func(string) string, register ...func(*flag.FlagSe
 	fs.StringVar(&networks, "allow-networks", "", "comma-separated `CIDRs` that may be reached although the dial guard refuses such addresses, such as 10.1.0.0/16")
 	fs.StringVar(&o.OperatorNamespace, "operator-namespace", own, "`namespace` of the operator's lease, key and login records")
 	fs.BoolVar(&o.InlineProviders, "inline-providers", true, "allow ProviderTokens to define their provider themselves (spec.provider)")
+	fs.BoolVar(&o.Propagation, "propagation", false, "tell running pods with the label providertoken.dev/mounts at once when the Secret changes that they mount; needs the rights of config/propagation")
+	fs.IntVar(&o.PropagationRate, "propagation-rate", defaultRate, "`number` of pods to tell in a second; half of that in one namespace")
 	fs.BoolVar(&o.Version, "version", false, "print version, commit and the catalog's entries, and exit")
 	for _, add := range register {
 		add(fs)
@@ -94,6 +101,9 @@ func (o Options) validate() error {
 	var errs []error
 	if o.MaxConcurrentReconciles < 1 {
 		errs = append(errs, fmt.Errorf("--max-concurrent-reconciles=%d: must be at least 1", o.MaxConcurrentReconciles))
+	}
+	if o.PropagationRate < 1 {
+		errs = append(errs, fmt.Errorf("--propagation-rate=%d: must be at least 1; leave --propagation off to tell nobody", o.PropagationRate))
 	}
 	if !namespaceName().MatchString(o.OperatorNamespace) {
 		errs = append(errs, fmt.Errorf("--operator-namespace=%q: is not the name of a namespace", o.OperatorNamespace))

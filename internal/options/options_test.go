@@ -21,6 +21,7 @@ func TestDefaultsAreWhatProductionWants(t *testing.T) {
 	want := Options{
 		MetricsBindAddress: ":8443", MetricsSecure: true, HealthProbeBindAddress: ":8081", LeaderElect: true,
 		MaxConcurrentReconciles: 16, OperatorNamespace: "providertoken-system", InlineProviders: true,
+		PropagationRate: 50,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -56,6 +57,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"--egress-proxy=socks5://u:secret@h", "write an http or https URL"},
 		{"--egress-proxy=:", "write an http or https URL"},
 		{"--max-concurrent-reconciles=0", "must be at least 1"},
+		{"--propagation-rate=0", "leave --propagation off"},
 		{"--cluster-name=a b", "use up to 128 letters"},
 		{"argument", "all options are flags"},
 		{"--no-such-flag", "not defined"},
