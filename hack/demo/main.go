@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -58,9 +59,9 @@ type options struct {
 	assets string
 	// manager is the manager's binary.
 	manager string
-	// config is the kustomization to install, manifests the directory of what is
+	// install is the directory of what users install, manifests that of what is
 	// applied then.
-	config, manifests string
+	install, manifests string
 	// duration after which the demo ends by itself; zero: when interrupted.
 	duration time.Duration
 }
@@ -68,7 +69,7 @@ type options struct {
 func parseOptions() (options, error) {
 	var o options
 	flag.StringVar(&o.manager, "manager", "bin/manager", "the manager's binary")
-	flag.StringVar(&o.config, "config", "config/default", "the kustomization to install")
+	flag.StringVar(&o.install, "install", "dist", "the directory of crds.yaml and install.yaml")
 	flag.StringVar(&o.manifests, "manifests", "hack/demo/manifests", "the directory of manifests to apply")
 	flag.Parse()
 	o.assets = os.Getenv("KUBEBUILDER_ASSETS")
@@ -152,10 +153,9 @@ func (s stage) play(ctx context.Context) (err error) {
 	s.display.say("etcd and kube-apiserver are ready")
 
 	k := kubectl{path: filepath.Join(s.assets, "kubectl"), kubeconfig: plane.kubeconfig}
-	if err := s.install(ctx, k); err != nil {
+	if err := s.installOperator(ctx, k); err != nil {
 		return err
 	}
-	s.display.say("installed: kubectl apply -k %s", s.config)
 
 	manager, err := s.startManager(ctx, plane)
 	if manager != nil {
@@ -182,11 +182,13 @@ func (s stage) play(ctx context.Context) (err error) {
 	return s.watch(ctx, watcher, append(plane.processes, manager))
 }
 
-// install applies what a cluster's admin would, without anything that runs it.
-func (s stage) install(ctx context.Context, k kubectl) error {
-	if err := k.run(ctx, "apply", "--server-side", "-k", s.config); err != nil {
+// installOperator applies what a cluster's admin would, without anything that runs it.
+func (s stage) installOperator(ctx context.Context, k kubectl) error {
+	args := []string{"apply", "--server-side", "-f", filepath.Join(s.install, "crds.yaml"), "-f", filepath.Join(s.install, "install.yaml")}
+	if err := k.run(ctx, args...); err != nil {
 		return err
 	}
+	s.display.say("installed: kubectl %s", strings.Join(args, " "))
 	return k.run(ctx, "wait", "--for=condition=Established", "--timeout=30s",
 		"crd/providertokens.providertoken.dev", "crd/tokenproviders.providertoken.dev", "crd/clustertokenproviders.providertoken.dev")
 }

@@ -12,6 +12,8 @@ const (
 	// firstProbe and longestProbe bound the time between canaries.
 	firstProbe   = time.Second
 	longestProbe = time.Minute
+	// tightening leaves at least this many canaries for what remains of a token's life.
+	tightening = 8
 	// defaultPause is for a provider that throttles without saying for how long.
 	defaultPause = 30 * time.Second
 	longestPause = time.Hour
@@ -201,12 +203,23 @@ func (h *host) failed(e *entry, canary bool, now time.Time) {
 	switch {
 	case canary:
 		h.outage.delay = min(2*h.outage.delay, longestProbe)
-		h.outage.nextProbe = now.Add(h.outage.delay)
+		h.outage.nextProbe = now.Add(min(h.outage.delay, patience(e.Expires, now)))
 	case !h.outage.down && h.outage.failures >= outageAfter:
 		h.outage.down = true
 		h.outage.delay = firstProbe
 		h.outage.nextProbe = now.Add(firstProbe)
 	}
+}
+
+// patience is how long the canary's token can wait for the next one: an eighth of
+// what remains of its life, and no less than a second. The canary is the job with
+// the nearest expiry, so that no other can wait less.
+func patience(expires, now time.Time) time.Duration {
+	remaining := expires.Sub(now)
+	if remaining <= 0 {
+		return longestProbe // it has expired, or there is none
+	}
+	return max(remaining/tightening, firstProbe)
 }
 
 // mark remembers that a namespace has had its failure or its witness.

@@ -88,9 +88,10 @@ type SchedulerOptions struct {
 // are any. Among hosts the one that has waited longest goes first.
 //
 // After three Unavailable outcomes in a row a host is down: then one job at a time,
-// the canary, asks it, first after 1 s, then after twice the time up to 60 s; the
-// canary is the next job in the order above. Any outcome but Unavailable and Input ends
-// the outage and starts what is queued.
+// the canary, asks it, first after 1 s, then after twice the time up to 60 s, or an
+// eighth of what remains of its token's life; the canary is the next job in the
+// order above. Any outcome but Unavailable and Input ends the outage and starts what
+// is queued.
 type Scheduler struct {
 	clock        AlarmClock
 	perNamespace int

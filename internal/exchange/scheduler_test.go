@@ -407,7 +407,7 @@ func TestAHostThatIsDownIsAskedByOneCanaryAtATimeWithGrowingDelay(t *testing.T) 
 			t.Errorf("the first canary at %v, want a second later", until)
 		}
 		for i := range 100 {
-			b.submit(Job{Key: fmt.Sprintf("job%02d", i), Host: "h", Expires: b.in(time.Duration(i) * time.Minute)}, 0, unavailableOutcome())
+			b.submit(Job{Key: fmt.Sprintf("job%02d", i), Host: "h", Expires: b.in(time.Duration(i) * time.Hour)}, 0, unavailableOutcome())
 		}
 		b.pass(5 * time.Minute)
 		seconds := []time.Duration{1, 3, 7, 15, 31, 63, 123, 183, 243}
@@ -419,6 +419,28 @@ func TestAHostThatIsDownIsAskedByOneCanaryAtATimeWithGrowingDelay(t *testing.T) 
 		}
 		if got, want := b.keys()[3:6], []string{"job00", "job01", "job02"}; !slices.Equal(got, want) {
 			t.Errorf("canaries are %v, want those with the nearest expiry, %v", got, want)
+		}
+	})
+}
+
+func TestCanariesComeOftenerAsATokenNearsItsEnd(t *testing.T) {
+	onBench(t, SchedulerOptions{}, func(b *bench) {
+		b.run()
+		b.takeDown("h", "")
+		const life = 2 * time.Minute
+		for i := range 100 {
+			b.submit(Job{Key: fmt.Sprintf("job%02d", i), Host: "h", Expires: b.in(life)}, 0, unavailableOutcome())
+		}
+		b.pass(life)
+		instants := b.instants("job")
+		for i := 1; i < len(instants); i++ {
+			gap, remaining := instants[i]-instants[i-1], life-instants[i-1]
+			if gap > max(remaining/8, time.Second) {
+				t.Errorf("%s before the end, the next canary comes after %s", remaining, gap)
+			}
+		}
+		if last := instants[len(instants)-1]; life-last > time.Second {
+			t.Errorf("the last canary comes %s before the end", life-last)
 		}
 	})
 }
