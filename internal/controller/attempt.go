@@ -35,6 +35,8 @@ type attempt struct {
 	inputs  string
 	basis   string
 	request string
+	// expires is when the token at hand does; zero when there is none.
+	expires time.Time
 }
 
 // pursue sees to it that a needed token is on its way, and that one no longer needed is not.
@@ -51,6 +53,9 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		res: f.resolved, trust: f.trust, input: f.ask(),
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
 	}
+	if f.live() {
+		a.expires = f.held.Token.ExpiresAt
+	}
 	// The attempt is looked up when its turn comes: what it is made with may change in the queue.
 	r.memory.update(f.pt.UID, func(m *recollection) { m.attempt, m.basis = a, a.basis })
 	job := exchange.Job{
@@ -58,9 +63,7 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		Limits: f.resolved.Limits, Run: r.run(f.pt.UID),
 		Done: func() { r.alarms.Wake(a.name) },
 	}
-	if f.live() {
-		job.Expires = f.held.Token.ExpiresAt
-	}
+	job.Expires = a.expires
 	if r.Scheduler.Submit(job) {
 		log.FromContext(ctx).V(1).Info("asking for a token", "because", f.need(), "host", job.Host)
 	}
@@ -269,6 +272,8 @@ func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Toke
 	if err != nil {
 		return token.Token{}, typed(err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience(a.expires, in.Now))
+	defer cancel()
 	answer, err := a.r.Exchanger.Do(ctx, req, a.trust)
 	if err != nil {
 		return token.Token{}, typed(err)
@@ -287,6 +292,18 @@ func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Toke
 		}
 	}
 	return got, nil
+}
+
+// patience bounds one exchange such that a provider that accepts connections and
+// never answers leaves time for another try: a third of what remains of the token's
+// life, but not less than slowest, since a slow answer is better than none.
+func patience(expires, now time.Time) time.Duration {
+	const slowest = 10 * time.Second
+	remaining := expires.Sub(now)
+	if remaining <= 0 {
+		return exchange.DefaultTimeout
+	}
+	return min(max(remaining/3, slowest), exchange.DefaultTimeout)
 }
 
 // typed is err as the *provider.Error that both packages promise.

@@ -26,3 +26,22 @@ func TestTheSchedulerLearnsNothingFromWhatWasHeldBack(t *testing.T) {
 		}
 	}
 }
+
+func TestPatienceLeavesTimeForAnotherTry(t *testing.T) {
+	now := time.Date(2026, time.March, 4, 12, 0, 0, 0, time.UTC)
+	for remaining, want := range map[time.Duration]time.Duration{
+		-time.Second:     30 * time.Second, // it has expired
+		time.Second:      10 * time.Second,
+		18 * time.Second: 10 * time.Second,
+		45 * time.Second: 15 * time.Second,
+		2 * time.Minute:  30 * time.Second,
+		time.Hour:        30 * time.Second,
+	} {
+		if got := patience(now.Add(remaining), now); got != want {
+			t.Errorf("%s before the end, an exchange may take %s, want %s", remaining, got, want)
+		}
+	}
+	if got := patience(time.Time{}, now); got != 30*time.Second {
+		t.Errorf("without a token, an exchange may take %s", got)
+	}
+}
