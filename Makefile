@@ -7,8 +7,9 @@ SHELL := /usr/bin/env bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-# The image that manifests, deploy and docker-build speak of.
-IMG ?= providertoken/operator:$(VERSION)
+# The image that build-installer, deploy, image and docker-build speak of; for the
+# first two, when left out, the one that config/manager names.
+IMG ?=
 KUBECTL ?= kubectl
 DOCKER ?= docker
 # How long one fuzz target runs under "make fuzz".
@@ -19,6 +20,8 @@ TESTFLAGS ?=
 COVERAGE ?= 90
 
 pure := token provider exchange schedule target
+# Modules of their own, with tests of their own: what they need is none of the operator's.
+modules := hack/image test/gitops
 # The race detector needs a C compiler; CGO_ENABLED is 0 where Go finds none.
 race := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
@@ -39,15 +42,32 @@ demo: build ## Show the operator at work against simulated providers; DEMO_SECON
 	@go build -buildvcs=false -o bin/demo ./hack/demo
 	@assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets exec bin/demo -manager bin/manager
 
+.PHONY: cluster
+cluster: ## Bring up a cluster (KUBECONFIG's, kind's, or a node of its own on Linux) and keep it until Ctrl-C.
+	KEEP=1 hack/cluster.sh true
+
 .PHONY: clean
 clean: ## Remove what was built here (not the cache outside the checkout).
-	rm -rf bin dist cover.out
+	rm -rf bin cover.out
 
 ##@ Checks
 
 .PHONY: test
-test: ## Run all tests: unit, property, fuzz seeds, conformance, envtest.
+test: ## Run all tests that need no node: unit, property, fuzz seeds, conformance, envtest, chart, image, Argo CD's and Flux's judgement.
 	assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets go test $(race) $(TESTFLAGS) -timeout=20m ./...
+	for module in $(modules); do (cd $$module && GOWORK=off go test $(TESTFLAGS) -timeout=20m ./...) || exit; done
+
+.PHONY: e2e
+e2e: ## Run the end-to-end suite on a real cluster: KUBECONFIG's, kind's, or a node of its own (Linux, root).
+	hack/e2e.sh
+
+.PHONY: e2e-argocd
+e2e-argocd: ## Let a real Argo CD install and keep everything from a Git repository.
+	hack/argocd/run.sh
+
+.PHONY: e2e-recipes
+e2e-recipes: ## Try the recipes of docs/recipes.md with the tools that they are for.
+	hack/recipes.sh
 
 .PHONY: cover
 cover: ## Check that the pure packages' tests cover at least COVERAGE percent.
@@ -81,26 +101,32 @@ fmt: ## Format the Go sources.
 
 ##@ Installation
 
-.PHONY: manifests
-manifests: ## Write dist/install.yaml and dist/install-namespaced.yaml for IMG.
-	hack/manifests.sh '$(IMG)'
+.PHONY: build-installer
+build-installer: ## Write dist/ (crds.yaml, install.yaml, install-namespaced.yaml, the chart's files), for IMG if given.
+	hack/manifests.sh $(IMG)
 
 .PHONY: install
 install: ## Apply the CRDs to the cluster of the current kubeconfig.
-	$(KUBECTL) apply --server-side -k config/crd
+	$(KUBECTL) apply --server-side -f dist/crds.yaml
 
 .PHONY: uninstall
-uninstall: ## Delete the CRDs, and with them every object of these kinds.
-	$(KUBECTL) delete --ignore-not-found -k config/crd
+uninstall: ## Delete the CRDs, and with them every object of these kinds and every token.
+	$(KUBECTL) delete --ignore-not-found -f dist/crds.yaml
 
 .PHONY: deploy
-deploy: manifests ## Apply CRDs and operator.
+deploy: install ## Apply CRDs and operator.
 	$(KUBECTL) apply --server-side -f dist/install.yaml
 
 .PHONY: undeploy
-undeploy: manifests ## Delete operator and CRDs.
+undeploy: ## Delete the operator. CRDs, ProviderTokens and tokens stay.
 	$(KUBECTL) delete --ignore-not-found -f dist/install.yaml
 
+.PHONY: image
+image: ## Build bin/image.tar (as docker save writes it), bin/image (OCI layout, amd64 and arm64) and SBOMs, without Docker.
+	mkdir -p bin
+	go -C hack/image build -buildvcs=false -o ../../bin/image-builder .
+	bin/image-builder -o bin/image.tar -oci bin/image -tag '$(or $(IMG),ghcr.io/providertoken/operator:$(VERSION))' -version '$(VERSION)' -commit '$(COMMIT)'
+
 .PHONY: docker-build
-docker-build: ## Build the image IMG.
-	$(DOCKER) build --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' -t '$(IMG)' .
+docker-build: ## Build the same image with Docker.
+	$(DOCKER) build --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' -t '$(or $(IMG),ghcr.io/providertoken/operator:$(VERSION))' .
