@@ -10,9 +10,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -68,6 +72,9 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w", err)
 	}
+	if err := kindsInstalled(cfg, len(o.WatchNamespaces) == 0); err != nil {
+		return err
+	}
 	mgr, err := newManager(cfg, o)
 	if err != nil {
 		return err
@@ -86,6 +93,36 @@ func printVersion(out io.Writer, catalog *provider.Catalog) error {
 		err = errors.Join(err, lineErr)
 	}
 	return err
+}
+
+// kindsInstalled says what to do where only the operator was applied.
+func kindsInstalled(cfg *rest.Config, clusterWide bool) error {
+	d, err := discovery.NewDiscoveryClientForConfig(cfg)
+	if err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	list, err := d.ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("asking the API server for its kinds: %w", err)
+	}
+	missing := map[string]bool{"providertokens": true, "tokenproviders": true, "clustertokenproviders": clusterWide}
+	if list != nil {
+		for i := range list.APIResources {
+			delete(missing, list.APIResources[i].Name)
+		}
+	}
+	var crds []string
+	for name, needed := range missing {
+		if needed {
+			crds = append(crds, name+"."+v1alpha1.GroupVersion.Group)
+		}
+	}
+	if len(crds) == 0 {
+		return nil
+	}
+	slices.Sort(crds)
+	return fmt.Errorf("these CRDs are not installed, or not in version %s: %s: apply dist/crds.yaml (Helm: crds.install=true); the pod tries again by itself",
+		v1alpha1.GroupVersion.Version, strings.Join(crds, ", "))
 }
 
 func newManager(cfg *rest.Config, o options.Options) (ctrl.Manager, error) {

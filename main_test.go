@@ -3,8 +3,13 @@ package main
 import (
 	"errors"
 	"flag"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"k8s.io/client-go/rest"
 )
 
 func noEnv(string) string { return "" }
@@ -33,5 +38,36 @@ func TestMistakesEndBeforeAnythingStarts(t *testing.T) {
 func TestShardsHaveLeasesOfTheirOwn(t *testing.T) {
 	if leaseName("") == leaseName("shard=a") || leaseName("shard=a") == leaseName("shard=b") {
 		t.Error("two shards share a lease")
+	}
+}
+
+func TestMissingCRDsAreNamedWithTheFix(t *testing.T) {
+	for name, c := range map[string]struct {
+		clusterWide bool
+		served      string // nothing at all when empty
+		want        string // no error when empty
+	}{
+		"none":                    {true, "", "clustertokenproviders.providertoken.dev, providertokens.providertoken.dev, tokenproviders.providertoken.dev: apply dist/crds.yaml"},
+		"one":                     {true, `{"name":"providertokens"},{"name":"tokenproviders"}`, ": clustertokenproviders.providertoken.dev: apply"},
+		"one that is not needed":  {false, `{"name":"providertokens"},{"name":"tokenproviders"}`, ""},
+		"all, and a subresource":  {true, `{"name":"providertokens"},{"name":"providertokens/status"},{"name":"tokenproviders"},{"name":"clustertokenproviders"}`, ""},
+		"only those of a version": {false, `{"name":"tokenproviders"}`, ": providertokens.providertoken.dev: apply"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				if r.URL.Path != "/apis/providertoken.dev/v1alpha1" || c.served == "" {
+					w.WriteHeader(http.StatusNotFound)
+					_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
+					return
+				}
+				_, _ = io.WriteString(w, `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"providertoken.dev/v1alpha1","resources":[`+c.served+`]}`)
+			}))
+			defer server.Close()
+			err := kindsInstalled(&rest.Config{Host: server.URL}, c.clusterWide)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
 	}
 }

@@ -108,7 +108,7 @@ var _ = Describe("propagation into pods", func() {
 				WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(BeTrue())
 		}
 		w.settle(ctx, pt)
-		Expect(requests(w.requests.snapshot()).since(before)).To(Equal(requests{
+		Expect(w.requests.snapshot().since(before)).To(Equal(requests{
 			"PUT secrets": 3, "PATCH providertokens": 6, "PATCH pods": 3,
 		}))
 	})
@@ -323,10 +323,10 @@ var _ = Describe("the policy for propagation", Ordered, func() {
 })
 
 // pod is one that runs since now, made as its label and edits say.
-func (w *world) pod(ctx context.Context, name string, labels map[string]string, edits ...func(*corev1.Pod)) *corev1.Pod {
+func (w *world) pod(ctx context.Context, name string, labelled map[string]string, edits ...func(*corev1.Pod)) *corev1.Pod {
 	GinkgoHelper()
 	p := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: labels},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: labelled},
 		Spec: corev1.PodSpec{
 			AutomountServiceAccountToken: new(false), ServiceAccountName: "default", NodeName: "node",
 			Containers: []corev1.Container{{Name: "main", Image: "none"}},

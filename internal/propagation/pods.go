@@ -36,29 +36,36 @@ func readings(pod *corev1.Pod) map[string]reading {
 			found[name] = reading{mounted: true}
 		}
 	}
-	note := func(name string, w way) {
-		r := found[name]
-		r.once = w
-		found[name] = r
-	}
 	for _, c := range containers(pod) {
-		for _, m := range c.VolumeMounts {
-			if m.SubPath == "" && m.SubPathExpr == "" {
-				continue
-			}
-			for _, name := range volumes[m.Name] {
-				note(name, bySubPath)
-			}
+		for name, w := range readOnce(c, volumes) {
+			r := found[name]
+			r.once = w
+			found[name] = r
 		}
-		for _, e := range c.EnvFrom {
-			if e.SecretRef != nil {
-				note(e.SecretRef.Name, byEnvironment)
-			}
+	}
+	return found
+}
+
+// readOnce lists the Secrets that a container reads in a way that never changes.
+// volumes are the Secrets of each volume.
+func readOnce(c corev1.Container, volumes map[string][]string) map[string]way {
+	found := map[string]way{}
+	for _, m := range c.VolumeMounts {
+		if m.SubPath == "" && m.SubPathExpr == "" {
+			continue
 		}
-		for _, e := range c.Env {
-			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
-				note(e.ValueFrom.SecretKeyRef.Name, byEnvironment)
-			}
+		for _, name := range volumes[m.Name] {
+			found[name] = bySubPath
+		}
+	}
+	for _, e := range c.EnvFrom {
+		if e.SecretRef != nil {
+			found[e.SecretRef.Name] = byEnvironment
+		}
+	}
+	for _, e := range c.Env {
+		if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
+			found[e.ValueFrom.SecretKeyRef.Name] = byEnvironment
 		}
 	}
 	return found
