@@ -54,6 +54,7 @@ clean: ## Remove what was built here (not the cache outside the checkout).
 
 .PHONY: test
 test: ## Run all tests that need no node: unit, property, fuzz seeds, conformance, envtest, chart, image, Argo CD's and Flux's judgement.
+	@hack/tool.sh helm >/dev/null; hack/tool.sh kustomize >/dev/null
 	assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets go test $(race) $(TESTFLAGS) -timeout=20m ./...
 	for module in $(modules); do (cd $$module && GOWORK=off go test $(TESTFLAGS) -timeout=20m ./...) || exit; done
 

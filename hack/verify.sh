@@ -32,13 +32,13 @@ generated() {
 
 formatted() {
 	local files
-	files=$(gofmt -l api cmd hack internal ./*.go 2>/dev/null)
+	files=$(gofmt -l api cmd hack internal test ./*.go 2>/dev/null)
 	[[ -z $files ]] || { printf '   not gofmt-ed, run make fmt: %s\n' "$files"; return 1; }
 }
 
 scripts() {
 	local script
-	for script in hack/*.sh .ci/run; do bash -n "$script" || return 1; done
+	for script in hack/*.sh hack/*/*.sh .ci/run; do bash -n "$script" || return 1; done
 }
 
 linted() {
@@ -48,10 +48,21 @@ linted() {
 
 tidy() {
 	local module bad=0
-	for module in . hack/kube hack/tools hack/tools/golangci-lint; do
+	while read -r module; do
 		GOWORK=off go -C "$module" mod tidy -diff || { echo "   run: go -C $module mod tidy"; bad=1; }
-	done
+	done < <(git ls-files --cached --others --exclude-standard '*go.mod' | xargs -n1 dirname)
 	return $bad
+}
+
+# What users install must be what config/ says.
+installer() { hack/manifests.sh --check; }
+
+# The other modules' Go code, which golangci-lint does not see.
+modules() {
+	local module
+	for module in hack/image test/gitops; do
+		GOWORK=off go -C "$module" vet ./... || return 1
+	done
 }
 
 # Both installs must render, and the one for a namespace must not need a cluster's admin.
@@ -85,6 +96,8 @@ check "go vet" go vet ./...
 check "golangci-lint" linted
 check "go.mod files are tidy" tidy
 check "manifests render" manifests
+check "dist is up to date" installer
+check "other modules" modules
 check "pure packages are covered" make --no-print-directory cover
 check "govulncheck" vulnerabilities
 

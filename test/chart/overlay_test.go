@@ -1,0 +1,108 @@
+package chart_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func escape(key string) string { return strings.ReplaceAll(key, "/", "~1") }
+
+// gitRepository returns a repository that holds config/ under the tag v0.1.0, as
+// the project's own does.
+func gitRepository(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "config"), os.DirFS(root+"/config")); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"init", "--quiet"}, {"add", "."},
+		{"-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false", "commit", "--quiet", "--message=config"},
+		{"tag", "v0.1.0"},
+	} {
+		if _, err := run(t, nil, "git", append([]string{"-C", dir}, args...)...); err != nil {
+			t.Fatalf("git %s: %v", args[0], err)
+		}
+	}
+	return dir
+}
+
+// overlay builds a kustomization whose BASE is a remote one.
+func overlay(t *testing.T, repository string, files map[string]string) objects {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		write(t, filepath.Join(dir, name), strings.ReplaceAll(content, "BASE", "file://"+repository+"//config"))
+	}
+	return build(t, dir)
+}
+
+func TestRemoteBaseTakesTheUsualPatches(t *testing.T) {
+	t.Parallel()
+	found := overlay(t, gitRepository(t), map[string]string{"kustomization.yaml": `
+namespace: ops
+resources:
+- BASE/crd?ref=v0.1.0
+- BASE/default?ref=v0.1.0
+images:
+- name: ghcr.io/providertoken/operator
+  newName: registry.example.com/mirror/providertoken
+  digest: sha256:0123456789012345678901234567890123456789012345678901234567890123
+replicas: [{name: providertoken-manager, count: 3}]
+patches:
+- target: {kind: Deployment, name: providertoken-manager}
+  patch: |-
+    - {op: add, path: /spec/template/spec/containers/0/args/-, value: --cluster-name=prod-1}
+- target: {kind: NetworkPolicy, name: providertoken-manager}
+  patch: |-
+    - {op: add, path: /spec/egress/1/ports/-, value: {port: 3128, protocol: TCP}}
+`})
+	expect(t, found, []want{
+		{"Namespace ops", "/metadata/name", "ops"},
+		{"Deployment ops/providertoken-manager", "/spec/replicas", "3"},
+		{"Deployment ops/providertoken-manager", "/spec/template/spec/containers/0/image", "registry.example.com/mirror/providertoken@sha256:0123456789012345678901234567890123456789012345678901234567890123"},
+		{"Deployment ops/providertoken-manager", "/spec/template/spec/containers/0/args/3", "--cluster-name=prod-1"},
+		{"NetworkPolicy ops/providertoken-manager", "/spec/egress/1/ports/2/port", "3128"},
+		{"ClusterRoleBinding providertoken-manager-rolebinding", "/subjects/0/namespace", "ops"},
+		{"ClusterRoleBinding providertoken-metrics-auth-rolebinding", "/subjects/0/namespace", "ops"},
+		{"RoleBinding ops/providertoken-own-namespace-rolebinding", "/subjects/0/namespace", "ops"},
+		{"CustomResourceDefinition providertokens.providertoken.dev", "/metadata/annotations/helm.sh~1resource-policy", "keep"},
+	})
+	for key, object := range found {
+		if strings.Contains(canonical(t, object), namespace) {
+			t.Errorf("%s still speaks of %s", key, namespace)
+		}
+	}
+}
+
+func TestRemoteBaseServesAListOfNamespaces(t *testing.T) {
+	t.Parallel()
+	found := overlay(t, gitRepository(t), map[string]string{
+		"kustomization.yaml": `
+resources:
+- BASE/namespaced?ref=v0.1.0
+- team-a
+- team-b
+patches:
+- target: {kind: Deployment, name: providertoken-manager}
+  patch: |-
+    - {op: add, path: /spec/template/spec/containers/0/args/-, value: "--watch-namespaces=team-a,team-b"}
+`,
+		"team-a/kustomization.yaml": "namespace: team-a\nresources:\n- BASE/watched-namespace?ref=v0.1.0\n",
+		"team-b/kustomization.yaml": "namespace: team-b\nresources:\n- BASE/watched-namespace?ref=v0.1.0\n",
+	})
+	for _, team := range []string{"team-a", "team-b"} {
+		role, _ := at(found["Role providertoken-manager-role"], "/rules")
+		expect(t, found, []want{
+			{"Role " + team + "/providertoken-manager-role", "/rules", canonical(t, role)},
+			{"RoleBinding " + team + "/providertoken-manager-rolebinding", "/roleRef/name", "providertoken-manager-role"},
+			{"RoleBinding " + team + "/providertoken-manager-rolebinding", "/roleRef/kind", "Role"},
+			{"RoleBinding " + team + "/providertoken-manager-rolebinding", "/subjects", "[{kind: ServiceAccount, name: providertoken-manager, namespace: providertoken-system}]"},
+		})
+	}
+	if len(found) != len(build(t, root+"/config/namespaced"))+4 {
+		t.Errorf("a watched namespace takes a Role and a RoleBinding, nothing else; got %d objects", len(found))
+	}
+}
