@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +14,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/providertoken/operator/hack/internal/pki"
 )
 
 const (
@@ -35,14 +34,14 @@ type controlPlane struct {
 
 	directory string
 	url       string
-	authority *authority
+	authority *pki.Authority
 	processes []*process
 }
 
 // startControlPlane returns when the API server is ready. What it started so far
 // is in the result even when there is an error.
 func startControlPlane(ctx context.Context, assets, directory string) (*controlPlane, error) {
-	ca, err := newAuthority()
+	ca, err := pki.NewAuthority("providertoken demo")
 	if err != nil {
 		return nil, err
 	}
@@ -85,20 +84,16 @@ func (c *controlPlane) startAPIServer(assets, etcdURL, address string) error {
 	if err != nil {
 		return fmt.Errorf("reading the API server's address: %w", err)
 	}
-	serving, err := c.authority.server()
+	serving, err := c.authority.Server("localhost", host)
 	if err != nil {
 		return err
 	}
-	accountKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return fmt.Errorf("making the service accounts' key: %w", err)
-	}
-	accountPEM, err := pemKey(accountKey)
+	accounts, err := c.authority.Client("service-accounts") // of this, only the key is used
 	if err != nil {
 		return err
 	}
 	for name, content := range map[string][]byte{
-		"ca.crt": c.authority.pem, "server.crt": serving.certificate, "server.key": serving.key, "accounts.key": accountPEM,
+		"ca.crt": c.authority.Pair.Certificate, "server.crt": serving.Certificate, "server.key": serving.Key, "accounts.key": accounts.Key,
 	} {
 		if err := os.WriteFile(c.file(name), content, 0o600); err != nil {
 			return fmt.Errorf("writing the API server's keys: %w", err)
@@ -134,13 +129,13 @@ func (c *controlPlane) start(path string, args ...string) error {
 func (c *controlPlane) file(name string) string { return filepath.Join(c.directory, name) }
 
 func (c *controlPlane) writeKubeconfig(name, user string, groups ...string) (string, error) {
-	pair, err := c.authority.client(user, groups...)
+	pair, err := c.authority.Client(user, groups...)
 	if err != nil {
 		return "", err
 	}
 	config := clientcmdapi.NewConfig()
-	config.Clusters["demo"] = &clientcmdapi.Cluster{Server: c.url, CertificateAuthorityData: c.authority.pem}
-	config.AuthInfos["demo"] = &clientcmdapi.AuthInfo{ClientCertificateData: pair.certificate, ClientKeyData: pair.key}
+	config.Clusters["demo"] = &clientcmdapi.Cluster{Server: c.url, CertificateAuthorityData: c.authority.Pair.Certificate}
+	config.AuthInfos["demo"] = &clientcmdapi.AuthInfo{ClientCertificateData: pair.Certificate, ClientKeyData: pair.Key}
 	config.Contexts["demo"] = &clientcmdapi.Context{Cluster: "demo", AuthInfo: "demo", Namespace: demoNamespace}
 	config.CurrentContext = "demo"
 	if err := clientcmd.WriteToFile(*config, c.file(name)); err != nil {

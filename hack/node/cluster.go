@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/providertoken/operator/hack/internal/pki"
 )
 
 // startPatience is how long a part may take until it answers, on a slow machine.
@@ -80,10 +82,10 @@ func await(ctx context.Context, what string, ready func(context.Context) bool) e
 	return nil
 }
 
-func writeKubeconfig(file, user string, authority []byte, pair keyPair) error {
+func writeKubeconfig(file, user string, authority []byte, pair pki.Pair) error {
 	config := clientcmdapi.NewConfig()
 	config.Clusters[nodeName] = &clientcmdapi.Cluster{Server: apiURL, CertificateAuthorityData: authority}
-	config.AuthInfos[user] = &clientcmdapi.AuthInfo{ClientCertificateData: pair.certificate, ClientKeyData: pair.key}
+	config.AuthInfos[user] = &clientcmdapi.AuthInfo{ClientCertificateData: pair.Certificate, ClientKeyData: pair.Key}
 	config.Contexts[nodeName] = &clientcmdapi.Context{Cluster: nodeName, AuthInfo: user}
 	config.CurrentContext = nodeName
 	if err := clientcmd.WriteToFile(*config, file); err != nil {

@@ -109,7 +109,7 @@ func TestKeysFitTheirUses(t *testing.T) {
 	}
 	asClient := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	for _, u := range users() {
-		c := certificate(clients[u.file].certificate)
+		c := certificate(clients[u.file].Certificate)
 		if _, err := c.Verify(x509.VerifyOptions{Roots: pool("ca.crt"), KeyUsages: asClient}); err != nil {
 			t.Errorf("%s: %v", u.file, err)
 		}
@@ -123,7 +123,7 @@ func TestKeysFitTheirUses(t *testing.T) {
 		t.Errorf("front proxy: %v", err)
 	}
 	for _, u := range users() {
-		if _, err := certificate(clients[u.file].certificate).Verify(front); err == nil {
+		if _, err := certificate(clients[u.file].Certificate).Verify(front); err == nil {
 			t.Errorf("%s passes for a front proxy", u.file)
 		}
 	}

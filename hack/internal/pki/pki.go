@@ -1,4 +1,5 @@
-package main
+// Package pki makes the certificates of clusters for tests and demonstrations.
+package pki
 
 import (
 	"crypto/ecdsa"
@@ -13,28 +14,32 @@ import (
 	"time"
 )
 
-// certificateLife is longer than anybody watches a demo.
-const certificateLife = 30 * 24 * time.Hour
+// life of a certificate: longer than anybody keeps such a cluster.
+const life = 30 * 24 * time.Hour
 
-// authority signs the API server's certificate and those of its clients.
-type authority struct {
+// Authority signs certificates. It is not safe for concurrent use.
+type Authority struct {
+	// Pair is its own.
+	Pair Pair
+
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
-	pem         []byte
 	serial      int64
 }
 
-// keyPair is a certificate and its key in PEM.
-type keyPair struct{ certificate, key []byte }
+// Pair is a certificate and its key in PEM. The key is in SEC 1 form, the only one
+// that kube-apiserver reads service account keys in.
+type Pair struct{ Certificate, Key []byte }
 
-func newAuthority() (*authority, error) {
+// NewAuthority makes an authority of that name.
+func NewAuthority(name string) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making the authority's key: %w", err)
 	}
-	template := unsigned(pkix.Name{CommonName: "providertoken demo"}, 1)
+	template := unsigned(pkix.Name{CommonName: name}, 1)
 	template.IsCA, template.BasicConstraintsValid = true, true
-	template.KeyUsage = x509.KeyUsageCertSign
+	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return nil, fmt.Errorf("making the authority's certificate: %w", err)
@@ -43,45 +48,55 @@ func newAuthority() (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the authority's certificate: %w", err)
 	}
-	return &authority{certificate: certificate, key: key, pem: pemCertificate(der), serial: 1}, nil
+	keyPEM, err := pemKey(key)
+	if err != nil {
+		return nil, err
+	}
+	pair := Pair{Certificate: pemCertificate(der), Key: keyPEM}
+	return &Authority{certificate: certificate, Pair: pair, key: key, serial: 1}, nil
 }
 
-// server signs a certificate for the API server on loopback.
-func (a *authority) server() (keyPair, error) {
-	template := unsigned(pkix.Name{CommonName: "kube-apiserver"}, a.next())
+// Server signs a certificate for a server with these names, of which some may be IP addresses.
+func (a *Authority) Server(names ...string) (Pair, error) {
+	template := unsigned(pkix.Name{CommonName: names[0]}, a.next())
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	template.DNSNames = []string{"localhost"}
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
 	return a.sign(template)
 }
 
-// client signs a certificate that the API server takes for this user in these groups.
-func (a *authority) client(user string, groups ...string) (keyPair, error) {
+// Client signs a certificate that the API server takes for this user in these groups.
+func (a *Authority) Client(user string, groups ...string) (Pair, error) {
 	template := unsigned(pkix.Name{CommonName: user, Organization: groups}, a.next())
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	return a.sign(template)
 }
 
-func (a *authority) next() int64 {
+func (a *Authority) next() int64 {
 	a.serial++
 	return a.serial
 }
 
-func (a *authority) sign(template *x509.Certificate) (keyPair, error) {
+func (a *Authority) sign(template *x509.Certificate) (Pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return keyPair{}, fmt.Errorf("making a key: %w", err)
+		return Pair{}, fmt.Errorf("making a key: %w", err)
 	}
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
 	if err != nil {
-		return keyPair{}, fmt.Errorf("signing a certificate: %w", err)
+		return Pair{}, fmt.Errorf("signing a certificate: %w", err)
 	}
 	keyPEM, err := pemKey(key)
 	if err != nil {
-		return keyPair{}, err
+		return Pair{}, err
 	}
-	return keyPair{certificate: pemCertificate(der), key: keyPEM}, nil
+	return Pair{Certificate: pemCertificate(der), Key: keyPEM}, nil
 }
 
 func unsigned(subject pkix.Name, serial int64) *x509.Certificate {
@@ -90,7 +105,7 @@ func unsigned(subject pkix.Name, serial int64) *x509.Certificate {
 		SerialNumber: big.NewInt(serial),
 		Subject:      subject,
 		NotBefore:    now.Add(-time.Hour),
-		NotAfter:     now.Add(certificateLife),
+		NotAfter:     now.Add(life),
 	}
 }
 
