@@ -69,6 +69,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 	logins := &Logins{Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now}
 	r := &Reconciler{
 		Client:      mgr.GetClient(),
+		Live:        p.Live,
 		Credentials: credentials,
 		Targets:     targets,
 		Writer:      &target.Writer{Client: p.Live, Live: p.Live},

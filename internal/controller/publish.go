@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/target"
 )
@@ -29,6 +33,9 @@ func (r *Reconciler) publish(ctx context.Context, f *facts) error {
 		return nil
 	}
 	saved, err := r.write(ctx, f, want)
+	if errors.Is(err, errDeparting) {
+		return nil // the watch will say so, too
+	}
 	if err != nil {
 		return r.refuse(f, err, fresh)
 	}
@@ -109,6 +116,9 @@ func (f *facts) fresh(m *minted) *target.Content {
 func (r *Reconciler) write(ctx context.Context, f *facts, want *corev1.Secret) (*corev1.Secret, error) {
 	have := f.have
 	for again := false; ; again = true {
+		if err := r.mayOwn(ctx, f, have, want); err != nil {
+			return nil, err
+		}
 		saved, err := r.Writer.Apply(ctx, have, want)
 		var te *target.Error
 		if again || !errors.As(err, &te) || te.Reason != target.Conflict {
@@ -121,6 +131,30 @@ func (r *Reconciler) write(ctx context.Context, f *facts, want *corev1.Secret) (
 			return nil, err
 		}
 	}
+}
+
+// errDeparting means that the ProviderToken is being deleted, or is gone.
+var errDeparting = errors.New("the ProviderToken is being deleted")
+
+// mayOwn asks the API server whether the ProviderToken is still there, before an
+// owner reference is added to a target that lacks it. Whoever deletes it with
+// --cascade=orphan has the reference removed to keep the Secret: put back by an
+// operator whose watch is late, it would let the garbage collector take the Secret.
+func (r *Reconciler) mayOwn(ctx context.Context, f *facts, have, want *corev1.Secret) error {
+	if have == nil || len(want.OwnerReferences) == 0 || slices.ContainsFunc(have.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == f.pt.UID }) {
+		return nil
+	}
+	var live v1alpha1.ProviderToken
+	err := r.Live.Get(ctx, f.name, &live)
+	switch {
+	case apierrors.IsNotFound(err):
+		return errDeparting
+	case err != nil:
+		return fmt.Errorf("reading ProviderToken: %w", err)
+	case live.UID != f.pt.UID || !live.DeletionTimestamp.IsZero():
+		return errDeparting
+	}
+	return nil
 }
 
 // published remembers a write, so that a cache that lags behind is not believed.

@@ -41,6 +41,8 @@ type Options struct {
 type Reconciler struct {
 	// Client reads ProviderTokens, providers and CA bundles from the cache, and writes status.
 	Client client.Client
+	// Live reads ProviderTokens where the cache could be late.
+	Live client.Reader
 	// Credentials reads labelled credential Secrets from their own cache.
 	Credentials client.Reader
 	// Targets reads labelled target Secrets from their own cache.

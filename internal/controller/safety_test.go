@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -236,7 +237,7 @@ var _ = Describe("a token that is valid", func() {
 
 	It("is not minted twice while the watch of its Secret lags behind", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.gate = newWatchGate()
+		w.gate = newWatchGate(targetWatch)
 		w.operator()
 		pt := w.plantPredict(ctx)
 		w.ready(ctx, pt)
@@ -284,6 +285,40 @@ var _ = Describe("a token that is valid", func() {
 		}).WithTimeout(soon).Should(Succeed())
 		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
 	})
+
+	DescribeTable("is kept when its ProviderToken is deleted with --cascade=orphan, however late the operator learns of it",
+		func(ctx SpecContext, meanwhile func(SpecContext, *world, *v1alpha1.ProviderToken)) {
+			w := newWorld(ctx)
+			w.gate = newWatchGate(tokenWatch)
+			w.operator()
+			pt := w.plantPredict(ctx)
+			w.ready(ctx, pt)
+			w.settle(ctx, pt)
+			w.gate.shut()
+			open := sync.OnceFunc(w.gate.open)
+			DeferCleanup(open)
+
+			Expect(k8s.Delete(ctx, pt, client.PropagationPolicy(metav1.DeletePropagationOrphan))).To(Succeed())
+			// The garbage collector's part, which does not run here.
+			s := w.secret(ctx, pt)
+			s.OwnerReferences = nil
+			Expect(k8s.Update(ctx, s)).To(Succeed())
+			meanwhile(ctx, w, pt)
+			staysFor(quiet, func() int { return len(w.secret(ctx, pt).OwnerReferences) }, 0)
+			w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Finalizers = nil })
+			staysFor(quiet, func() int { return len(w.secret(ctx, pt).OwnerReferences) }, 0)
+			open()
+			staysFor(quiet, func() int { return len(w.secret(ctx, pt).OwnerReferences) }, 0)
+			Expect(w.sim.PlantPredict.Accepts(w.token(ctx, pt))).To(BeTrue())
+		},
+		Entry("while nothing else happens", func(SpecContext, *world, *v1alpha1.ProviderToken) {}),
+		Entry("while it is being refreshed", func(ctx SpecContext, w *world, pt *v1alpha1.ProviderToken) {
+			var got v1alpha1.ProviderToken
+			Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &got)).To(Succeed())
+			w.clock.SetTime(got.Status.RefreshAt.Time)
+			Eventually(w.sim.PlantPredict.Issued).WithTimeout(soon).Should(Equal(2))
+		}),
+	)
 
 	It("is kept when its ProviderToken is deleted and created again within a second", func(ctx SpecContext) {
 		w := newWorld(ctx)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,7 +40,7 @@ type world struct {
 	sim       *providersim.Simulator
 	// timeout of one exchange; real time.
 	timeout time.Duration
-	// gate, when set, holds back what the watch of target Secrets says.
+	// gate, when set, holds back what one of the operator's watches says.
 	gate *watchGate
 	// shard, when set, selects the ProviderTokens of the operator.
 	shard labels.Selector
@@ -285,14 +286,24 @@ func staysFor[T any](d time.Duration, v func() T, expected any) {
 	Consistently(v).WithTimeout(d).WithPolling(20 * time.Millisecond).Should(Equal(expected))
 }
 
-// watchGate delays the watch of target Secrets, as a slow API server or network does.
+// watchGate delays a watch, as a slow API server or network does.
 type watchGate struct {
+	// watches tells whether a request is that watch.
+	watches func(*http.Request) bool
+
 	mu     sync.Mutex
 	opened chan struct{}
 }
 
-func newWatchGate() *watchGate {
-	g := &watchGate{opened: make(chan struct{})}
+// targetWatch is that of target Secrets, tokenWatch that of ProviderTokens.
+func targetWatch(r *http.Request) bool {
+	return r.URL.Query().Get("labelSelector") == v1alpha1.TargetLabel
+}
+
+func tokenWatch(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/providertokens") }
+
+func newWatchGate(watches func(*http.Request) bool) *watchGate {
+	g := &watchGate{watches: watches, opened: make(chan struct{})}
 	close(g.opened)
 	return g
 }
@@ -320,7 +331,7 @@ func (g *watchGate) wrap(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(r)
 		q := r.URL.Query()
-		if err == nil && (q.Get("watch") == "true" || q.Get("watch") == "1") && q.Get("labelSelector") == v1alpha1.TargetLabel {
+		if err == nil && (q.Get("watch") == "true" || q.Get("watch") == "1") && g.watches(r) {
 			resp.Body = &gatedBody{ReadCloser: resp.Body, gate: g}
 		}
 		return resp, err
