@@ -60,7 +60,7 @@ installer() { hack/manifests.sh --check; }
 # The other modules' Go code, which golangci-lint does not see.
 modules() {
 	local module
-	for module in hack/image test/gitops; do
+	for module in hack/image test/gitops test/recipes; do
 		GOWORK=off go -C "$module" vet ./... || return 1
 	done
 }
