@@ -202,8 +202,10 @@ func (h *host) failed(e *entry, canary bool, now time.Time) {
 	h.mark(e.Namespace)
 	switch {
 	case canary:
-		h.outage.delay = min(2*h.outage.delay, longestProbe)
-		h.outage.nextProbe = now.Add(min(h.outage.delay, patience(e.Expires, now)))
+		// What a token's end makes shorter stays shorter: when it has expired, the
+		// delay grows again from there.
+		h.outage.delay = min(2*h.outage.delay, longestProbe, patience(e.Expires, now))
+		h.outage.nextProbe = now.Add(h.outage.delay)
 	case !h.outage.down && h.outage.failures >= outageAfter:
 		h.outage.down = true
 		h.outage.delay = firstProbe
