@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Writes everything that is generated from the Go sources into the given tree:
-# deep copies beside the API types, CRDs, and the manager's ClusterRole.
+# Writes everything that is generated into the given tree: from the Go sources deep
+# copies beside the API types, CRDs, and the manager's ClusterRole; from its Lua
+# files the patch for Argo CD's settings.
 #
 #   hack/generate.sh DIRECTORY
 set -euo pipefail
@@ -9,7 +10,10 @@ into=$(mkdir -p "${1:?usage: hack/generate.sh DIRECTORY}" && cd "$1" && pwd)
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 controller_gen=$(hack/tool.sh controller-gen)
 
-mkdir -p "$into"/{api/v1alpha1,config/crd/bases,config/rbac}
+mkdir -p "$into"/{api/v1alpha1,config/crd/bases,config/rbac,config/argocd}
 "$controller_gen" object paths=./api/v1alpha1 output:object:dir="$into/api/v1alpha1"
 "$controller_gen" crd paths=./api/v1alpha1 output:crd:dir="$into/config/crd/bases"
 "$controller_gen" rbac:roleName=manager-role paths=./internal/controller output:rbac:dir="$into/config/rbac"
+# A redirection into the file itself would empty it before it is compared.
+patch=$(go run -buildvcs=false ./hack/argocd config/argocd)
+printf '%s\n' "$patch" >"$into/config/argocd/argocd-cm.yaml"

@@ -238,7 +238,7 @@ type ConfigMapKeyReference struct {
 // its annotation providertoken.dev/allowed-hosts.
 //
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:shortName=tokprov,categories=providertoken
+// +kubebuilder:resource:shortName=tokprov,categories=provider-token
 // +kubebuilder:printcolumn:name="Base",type=string,JSONPath=`.spec.base`
 // +kubebuilder:printcolumn:name="Token URL",type=string,JSONPath=`.spec.tokenURL`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -264,7 +264,7 @@ type TokenProviderList struct {
 // decides where credentials are sent.
 //
 // +kubebuilder:object:root=true
-// +kubebuilder:resource:scope=Cluster,shortName=ctokprov,categories=providertoken
+// +kubebuilder:resource:scope=Cluster,shortName=ctokprov,categories=provider-token
 // +kubebuilder:printcolumn:name="Base",type=string,JSONPath=`.spec.base`
 // +kubebuilder:printcolumn:name="Token URL",type=string,JSONPath=`.spec.tokenURL`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

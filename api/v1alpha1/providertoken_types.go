@@ -434,7 +434,7 @@ type FailureStatus struct {
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
-// +kubebuilder:resource:shortName=ptok,categories=providertoken
+// +kubebuilder:resource:shortName=ptok,categories=provider-token
 // +kubebuilder:printcolumn:name="Provider",type=string,JSONPath=`.status.provider.name`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.token.expiresAt`
@@ -453,8 +453,10 @@ type ProviderToken struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 	// spec says which token, with whose credentials, and where to put it.
 	Spec ProviderTokenSpec `json:"spec"`
-	// status tells what the operator did and what it will do.
+	// status tells what the operator did and what it will do. Until it has looked,
+	// observedGeneration is -1, so that kstatus does not take a new object for done.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status ProviderTokenStatus `json:"status,omitempty,omitzero"`
 }
 

@@ -17,9 +17,8 @@ func TestKstatusOfEveryState(t *testing.T) {
 		"live-too-short":        status.CurrentStatus,
 		"live-template-broken":  status.CurrentStatus,
 
-		// An object without a status is done, for kstatus: between its creation and the
-		// operator's first look (some milliseconds) a waiting Kustomization can pass.
-		"new":                                   status.CurrentStatus,
+		// It has observedGeneration -1: without, kstatus would take it for done.
+		"new":                                   status.InProgressStatus,
 		"edited":                                status.InProgressStatus,
 		"waiting-for-credentials":               status.InProgressStatus,
 		"waiting-for-provider":                  status.InProgressStatus,
