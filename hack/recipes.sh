@@ -41,10 +41,7 @@ if wanted reloader && [[ ! -x ${RELOADER:-} ]]; then
 	say "the recipe reloader needs RELOADER=FILE, the program of github.com/stakater/Reloader"
 	exit 2
 fi
-if wanted flux && ! command -v git >/dev/null; then
-	say "git is not installed; do: apt-get install git (or the like of your system)"
-	exit 1
-fi
+if wanted flux; then "$root/hack/packages.sh" git; fi
 
 export GOWORK=off GOFLAGS=-mod=readonly CGO_ENABLED=0
 unset GOOS GOARCH

@@ -8,8 +8,8 @@
 #                                         way out, once the first form has run
 #
 # The first run builds Argo CD from its Go module (some eight minutes on two
-# cores) into the user's cache. Needs Go, git and redis-server; with a node of its
-# own, also what hack/node needs. A cluster of KUBECONFIG is left with what was
+# cores) into the user's cache. Needs Go, git and redis-server (hack/packages.sh
+# installs what is missing); with a node of its own, also what hack/node needs. A cluster of KUBECONFIG is left with what was
 # installed: take one that nobody needs. The transcript goes to stdout and, with the logs
 # of all processes, to $E2E_LOGS/argocd.
 set -euo pipefail
@@ -20,12 +20,7 @@ image=ghcr.io/providertoken/operator:v0.1.0
 
 say() { echo "hack/argocd/run.sh: $*" >&2; }
 
-for program in git redis-server; do
-	command -v "$program" >/dev/null || {
-		say "$program is not installed; do: apt-get install $program (or the like of your system)"
-		exit 1
-	}
-done
+"$root/hack/packages.sh" git redis-server
 
 export GOWORK=off GOFLAGS=-mod=readonly
 unset GOOS GOARCH
