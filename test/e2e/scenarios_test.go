@@ -221,7 +221,8 @@ var _ = Describe("A Pod that mounts the target Secret", Ordered, ContinueOnFailu
 
 	It("reads valid tokens while the operator restarts", func(ctx context.Context) {
 		scenario(ctx, "operator restarts", func() {
-			next := due(ctx, 2*time.Second, healthy()...)
+			// New Pods need more than a second: nobody is there when it is due.
+			next := due(ctx, time.Second, healthy()...)
 			held := targets.last(next.target())
 			c.run(ctx, "delete", "pods", "-n", operatorNamespace, "-l", "app.kubernetes.io/component=manager", "--wait=false")
 			now := replaced(ctx, next, held.Hash, soon)
