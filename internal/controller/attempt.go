@@ -295,15 +295,16 @@ func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Toke
 }
 
 // patience bounds one exchange such that a provider that accepts connections and
-// never answers leaves time for another try: a third of what remains of the token's
-// life, but not less than slowest, since a slow answer is better than none.
+// never answers leaves time for another try, and for kubelets to show its result: a
+// sixth of what remains of the token's life, but not less than slowest, since a slow
+// answer is better than none.
 func patience(expires, now time.Time) time.Duration {
 	const slowest = 10 * time.Second
 	remaining := expires.Sub(now)
 	if remaining <= 0 {
 		return exchange.DefaultTimeout
 	}
-	return min(max(remaining/3, slowest), exchange.DefaultTimeout)
+	return min(max(remaining/6, slowest), exchange.DefaultTimeout)
 }
 
 // typed is err as the *provider.Error that both packages promise.

@@ -33,8 +33,8 @@ func TestPatienceLeavesTimeForAnotherTry(t *testing.T) {
 		-time.Second:     30 * time.Second, // it has expired
 		time.Second:      10 * time.Second,
 		18 * time.Second: 10 * time.Second,
-		45 * time.Second: 15 * time.Second,
-		2 * time.Minute:  30 * time.Second,
+		90 * time.Second: 15 * time.Second,
+		2 * time.Minute:  20 * time.Second, // 90 s are a kubelet's
 		time.Hour:        30 * time.Second,
 	} {
 		if got := patience(now.Add(remaining), now); got != want {

@@ -189,3 +189,29 @@ func workingSet(ctx context.Context, c *cluster) string {
 	}
 	return strings.Join(told, ", ")
 }
+
+// kubeletStarts tells when the kubelet of each node began, by its own word.
+func kubeletStarts(ctx context.Context, c *cluster) map[string]string {
+	GinkgoHelper()
+	starts := map[string]string{}
+	Eventually(func() error {
+		var nodes corev1.NodeList
+		if err := c.client.List(ctx, &nodes); err != nil {
+			return err
+		}
+		for i := range nodes.Items {
+			name := nodes.Items[i].Name
+			raw, err := c.clients.CoreV1().RESTClient().Get().Resource("nodes").Name(name).SubResource("proxy").Suffix("metrics").DoRaw(ctx)
+			if err != nil {
+				return err
+			}
+			_, after, found := strings.Cut(string(raw), "\nprocess_start_time_seconds ")
+			if !found {
+				return fmt.Errorf("the kubelet of node %s does not tell when it began", name)
+			}
+			starts[name], _, _ = strings.Cut(after, "\n")
+		}
+		return nil
+	}).WithContext(ctx).WithTimeout(soon).WithPolling(poll).Should(Succeed())
+	return starts
+}

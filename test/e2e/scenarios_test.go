@@ -262,18 +262,18 @@ var _ = Describe("A Pod that mounts the target Secret", Ordered, ContinueOnFailu
 
 	It("reads valid tokens while the provider is down for as long as the bound allows", func(ctx context.Context) {
 		scenario(ctx, "provider down, short", func() {
-			var both sync.WaitGroup
-			var up42, spatiafi string
-			both.Go(func() {
-				defer GinkgoRecover()
-				up42 = interrupt(ctx, c, targets, named("up42"), "error", kubeletDelay, due)
-			})
-			both.Go(func() {
-				defer GinkgoRecover()
-				spatiafi = interrupt(ctx, c, targets, named("spatiafi"), "cut", kubeletDelay, due)
-			})
-			both.Wait()
-			result.Facts["provider down, up42"], result.Facts["provider down, spatiafi"] = up42, spatiafi
+			var group sync.WaitGroup
+			var mu sync.Mutex
+			for name, kind := range map[string]string{"up42": "error", "spatiafi": "cut", "plantpredict": "hang"} {
+				group.Go(func() {
+					defer GinkgoRecover()
+					fact := interrupt(ctx, c, targets, named(name), kind, kubeletDelay, due)
+					mu.Lock()
+					defer mu.Unlock()
+					result.Facts["provider down, "+name] = fact
+				})
+			}
+			group.Wait()
 		})
 	})
 
@@ -283,10 +283,12 @@ var _ = Describe("A Pod that mounts the target Secret", Ordered, ContinueOnFailu
 			Skip("E2E_RESTART_KUBELET is not set: this cluster's kubelet cannot be restarted from here")
 		}
 		scenario(ctx, "kubelet restarts", func() {
+			before := kubeletStarts(ctx, c)
 			next := due(ctx, time.Second, healthy()...)
 			held := targets.last(next.target())
 			shell(ctx, restart)
 			now := replaced(ctx, next, held.Hash, soon)
+			Expect(kubeletStarts(ctx, c)).NotTo(Equal(before), "E2E_RESTART_KUBELET restarted no kubelet")
 			// Its Pods get the new token from a kubelet that knows them from its
 			// own start only.
 			Eventually(func() error {
