@@ -9,6 +9,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -167,6 +168,20 @@ var _ = Describe("propagation into pods", func() {
 			Eventually(w.toldPods).WithArguments(ctx).Should(Equal(told))
 		}
 		w.toldStatus(ctx, pt, 10)
+	})
+
+	It("tells the others when one cannot be told", func(ctx SpecContext) {
+		issued(ctx)
+		stubborn := w.pod(ctx, "a-stubborn", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
+		w.refusePatch(ctx, stubborn)
+		willing := w.pod(ctx, "b-willing", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
+		for range 2 {
+			w.stepToRefresh(ctx, pt)
+			Eventually(w.told).WithArguments(ctx, willing).Should(Equal("plantpredict=" + w.secret(ctx, pt).ResourceVersion))
+		}
+		Expect(w.told(ctx, stubborn)).To(BeEmpty())
+		Eventually(func() []string { return w.notes(ctx, v1alpha1.ReasonPropagationFailed) }).
+			Should(ConsistOf(ContainSubstring("follow by themselves within 90 s")))
 	})
 
 	It("hints at pods that read the token in a way that never changes, once a workload", func(ctx SpecContext) {
@@ -411,15 +426,49 @@ func (w *world) current(ctx context.Context, pt *v1alpha1.ProviderToken) *v1alph
 	return &got
 }
 
+// refusePatch lets the API server refuse every change of a pod's status, as a policy
+// of the cluster may.
+func (w *world) refusePatch(ctx context.Context, p *corev1.Pod) {
+	GinkgoHelper()
+	meta := metav1.ObjectMeta{Name: w.cluster("refuse")}
+	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicySpec{
+		MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+			Operations: []admissionv1.OperationType{admissionv1.Update},
+			Rule:       admissionv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods/status"}},
+		}}}},
+		Validations: []admissionv1.Validation{{Expression: fmt.Sprintf("object.metadata.uid != '%s'", p.UID), Message: "no"}},
+	}}
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+		PolicyName: meta.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+	}}
+	for _, o := range []client.Object{policy, binding} {
+		Expect(k8s.Create(ctx, o)).To(Succeed())
+		DeferCleanup(func(ctx SpecContext) { Expect(k8s.Delete(ctx, o)).To(Succeed()) })
+	}
+	// It is in force a moment later; a change that was made before is none the next time.
+	tries := 0
+	Eventually(func() error {
+		tries++
+		body := fmt.Sprintf(`{"metadata":{"annotations":{"tries":"%d"}}}`, tries)
+		return k8s.Status().Patch(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name}},
+			client.RawPatch(types.MergePatchType, []byte(body)))
+	}).WithTimeout(30 * time.Second).WithPolling(50 * time.Millisecond).Should(MatchError(apierrors.IsInvalid, "refused by the policy"))
+}
+
 // hints are the notes of events about pods that will not see a new token.
 func (w *world) hints(ctx context.Context) []string {
+	return w.notes(ctx, v1alpha1.ReasonPodReadsOnce)
+}
+
+// notes of the events with that reason.
+func (w *world) notes(ctx context.Context, reason string) []string {
 	var list eventsv1.EventList
 	if err := k8s.List(ctx, &list, client.InNamespace(w.namespace)); err != nil {
 		return []string{err.Error()}
 	}
 	var notes []string
 	for i := range list.Items {
-		if list.Items[i].Reason == v1alpha1.ReasonPodReadsOnce {
+		if list.Items[i].Reason == reason {
 			notes = append(notes, list.Items[i].Note)
 		}
 	}

@@ -13,8 +13,8 @@ import (
 type way string
 
 const (
-	byEnvironment way = "environment variables"
-	bySubPath     way = "a subPath mount"
+	byEnvironment way = "environment variables, which never change"
+	bySubPath     way = "a subPath mount, which never changes"
 )
 
 // reading is what a pod has of a Secret.

@@ -31,6 +31,8 @@ const (
 	// slack is for clocks: a pod that began this long after a change, by the clock
 	// of its node, mounted the changed Secret.
 	slack = 10 * time.Second
+	// rememberedHints bounds the memory of whom a hint was given about.
+	rememberedHints = 256
 	// publishing is how long after its issue a token may have been written.
 	publishing = time.Minute
 )
@@ -227,9 +229,10 @@ func (r *round) admit(due []*corev1.Pod) (now []*corev1.Pod, later time.Duration
 	return due, 0
 }
 
-// tell patches the annotation of each pod. A pod that is gone needs no telling.
+// tell patches the annotation of each pod. A pod that is gone needs no telling, and
+// one that cannot be told keeps no other from it.
 func (r *round) tell(ctx context.Context, pods []*corev1.Pod) error {
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group
 	group.SetLimit(inFlight)
 	for _, pod := range pods {
 		group.Go(func() error {
@@ -300,6 +303,9 @@ func (r *round) hint(pod *corev1.Pod, reads reading) {
 	}
 	r.mu.Lock()
 	known := r.progress.hinted[workload]
+	if len(r.progress.hinted) >= rememberedHints {
+		clear(r.progress.hinted) // each run of a CronJob is a workload of its own
+	}
 	r.progress.hinted[workload] = true
 	r.mu.Unlock()
 	if known {
@@ -307,7 +313,7 @@ func (r *round) hint(pod *corev1.Pod, reads reading) {
 	}
 	how := "does not mount it at all"
 	if reads.once != "" {
-		how = fmt.Sprintf("reads it by %s, which never change while a container runs", reads.once)
+		how = fmt.Sprintf("reads it by %s while a container runs", reads.once)
 	}
 	r.Events.Eventf(r.owner, pod, corev1.EventTypeWarning, v1alpha1.ReasonPodReadsOnce, "Tell",
 		"Pod %q asks to be told of Secret %q, but %s: mount the Secret as a volume without subPath, or restart the pod after each refresh",
