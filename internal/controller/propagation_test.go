@@ -181,7 +181,7 @@ var _ = Describe("propagation into pods", func() {
 		}
 		Expect(w.told(ctx, stubborn)).To(BeEmpty())
 		Eventually(func() []string { return w.notes(ctx, v1alpha1.ReasonPropagationFailed) }).
-			Should(ConsistOf(ContainSubstring("follow by themselves within 90 s")))
+			Should(ConsistOf(And(ContainSubstring(`Pod "a-stubborn"`), ContainSubstring("no admission policy"))))
 	})
 
 	It("hints at pods that read the token in a way that never changes, once a workload", func(ctx SpecContext) {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,6 +26,12 @@ const IndexField = "chosen"
 
 // workers is the number of targets whose pods are told at the same time.
 const workers = 8
+
+// retryFloor and retryCeiling bound the repetition for a target whose pods could not be told.
+const (
+	retryFloor   = 100 * time.Millisecond
+	retryCeiling = 30 * time.Second
+)
 
 // SetupWithManager registers the controller. targets and pods are the caches that
 // Targets and Pods read from.
@@ -43,7 +51,10 @@ func (t *Teller) SetupWithManager(ctx context.Context, mgr ctrl.Manager, targets
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("propagation").
-		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: workers,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFloor, retryCeiling),
+		}).
 		WatchesRawSource(source.Func(t.alarms.Start)).
 		WatchesRawSource(source.Kind(targets, client.Object(&corev1.Secret{}), &handler.EnqueueRequestForObject{})).
 		WatchesRawSource(source.Kind(pods, client.Object(&corev1.Pod{}), handler.EnqueueRequestsFromMapFunc(targetsOf))).

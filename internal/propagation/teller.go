@@ -193,7 +193,6 @@ func (r *round) run(ctx context.Context, pods []corev1.Pod) error {
 		return nil
 	}
 	if err := r.tell(ctx, now); err != nil {
-		r.complain(err)
 		return fmt.Errorf("telling pods of a changed Secret: %w", err)
 	}
 	log.FromContext(ctx).V(1).Info("told pods of a changed Secret", "pods", len(now), "later", len(due)-len(now))
@@ -243,7 +242,8 @@ func (r *round) tell(ctx context.Context, pods []*corev1.Pod) error {
 				return nil
 			case err != nil:
 				r.Metrics.Nudged(metrics.NudgeFailed, 1, 0)
-				return err
+				r.complain(pod, err)
+				return fmt.Errorf("pod %q: %w", pod.Name, err)
 			}
 			r.note()
 			return nil
@@ -320,8 +320,8 @@ func (r *round) hint(pod *corev1.Pod, reads reading) {
 		pod.Name, r.secret.Name, how)
 }
 
-// complain tells once that pods cannot be told.
-func (r *round) complain(err error) {
+// complain tells once that a pod cannot be told.
+func (r *round) complain(pod *corev1.Pod, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
@@ -332,11 +332,9 @@ func (r *round) complain(err error) {
 	if known {
 		return
 	}
-	fix := "the operator tries again; mounted files follow by themselves within 90 s"
-	if apierrors.IsForbidden(err) {
-		fix = "apply config/propagation, which lets the operator patch pods/status; mounted files follow by themselves within 90 s"
-	}
-	r.Events.Eventf(r.owner, nil, corev1.EventTypeWarning, v1alpha1.ReasonPropagationFailed, "Tell",
-		"The API server refused to let pods that mount Secret %q be told of its new content (%s): %s",
-		r.secret.Name, apierrors.ReasonForError(err), fix)
+	// What a policy of the cluster says may be anything; its reason is a known word.
+	r.Events.Eventf(r.owner, pod, corev1.EventTypeWarning, v1alpha1.ReasonPropagationFailed, "Tell",
+		"Pod %q could not be told of the new content of Secret %q (%s): check that config/propagation is applied, and that no admission policy or webhook "+
+			"of the cluster refuses patches of pods/status; the operator tries again, and the file follows by itself within 90 s",
+		pod.Name, r.secret.Name, apierrors.ReasonForError(err))
 }
