@@ -1,13 +1,16 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
 
 // Grant is an OAuth 2.0 grant type (RFC 6749 section 1.3).
-// +kubebuilder:validation:Enum=ClientCredentials;Password
+// +kubebuilder:validation:Enum=ClientCredentials;Password;RefreshToken;JWTBearer;TokenExchange;Custom
 type Grant string
 
 // ClientAuthentication is how the client proves itself, in the terms of RFC 7591 section 2.
-// +kubebuilder:validation:Enum=SecretBasic;SecretPost;SecretJWT;None
+// +kubebuilder:validation:Enum=SecretBasic;SecretPost;SecretJWT;PrivateKeyJWT;FederatedJWT;TLS;None
 type ClientAuthentication string
 
 // RefreshTokenUse says whether refresh tokens are used.
@@ -22,6 +25,26 @@ type RequestMethod string
 // +kubebuilder:validation:Enum=Body;BasicHeader
 type LoginPlacement string
 
+// AssertionPlacement is where the assertion of the grant JWTBearer goes.
+// +kubebuilder:validation:Enum=Body;BearerHeader
+type AssertionPlacement string
+
+// ScopePlacement is where the requested scopes go.
+// +kubebuilder:validation:Enum=Body;Assertion;None
+type ScopePlacement string
+
+// BodyFormat is how the fields of a request are written.
+// +kubebuilder:validation:Enum=Form;JSON
+type BodyFormat string
+
+// SigningAlgorithm is a JWS algorithm (RFC 7518 section 3.1, RFC 8037).
+// +kubebuilder:validation:Enum=HS256;HS384;HS512;RS256;RS384;RS512;PS256;PS384;PS512;ES256;ES384;ES512;EdDSA
+type SigningAlgorithm string
+
+// ClaimValue is the value of a claim.
+// +kubebuilder:validation:MaxLength=1024
+type ClaimValue string
+
 // JSONPointer is an RFC 6901 pointer into the answer, such as /data/accessToken.
 // +kubebuilder:validation:MaxLength=256
 // +kubebuilder:validation:Pattern=`^(/([^~/]|~[01])*)+$`
@@ -34,7 +57,11 @@ type JSONPointer string
 type Scope string
 
 // ProviderDefinition says how to obtain a token from one provider.
-// +kubebuilder:validation:XValidation:rule="has(self.base) || has(self.tokenURL)",message="set tokenURL to the provider's token endpoint, or base to a catalog entry to start from"
+// +kubebuilder:validation:XValidation:rule="has(self.base) || has(self.tokenURL) || has(self.issuerURL)",message="set tokenURL to the provider's token endpoint, or issuerURL to let its metadata tell it, or base to a catalog entry to start from"
+// +kubebuilder:validation:XValidation:rule="!has(self.tokenURL) || !has(self.issuerURL)",message="set either tokenURL or issuerURL, not both: the issuer's metadata tell the token endpoint"
+// +kubebuilder:validation:XValidation:rule="!has(self.parameters) || has(self.base)",message="parameters fill what a catalog entry leaves open: set base too, or remove parameters"
+// +kubebuilder:validation:XValidation:rule="(has(self.grant) && self.grant == 'Custom') == has(self.grantType)",message="grant: Custom and grantType (the value of grant_type) go together"
+// +kubebuilder:validation:XValidation:rule="!has(self.tokenExchange) || has(self.base) || (has(self.grant) && self.grant == 'TokenExchange')",message="tokenExchange needs grant: TokenExchange"
 // +kubebuilder:validation:XValidation:rule="!has(self.method) || has(self.base)",message="method chooses among the ways in of a catalog entry: set base too, or remove method"
 // +kubebuilder:validation:XValidation:rule="!has(self.caBundle) || !has(self.caBundleRef)",message="set either caBundle or caBundleRef, not both"
 // +kubebuilder:validation:XValidation:rule="!has(self.request) || !has(self.request.login) || (has(self.grant) && self.grant == 'Password')",message="request.login says where user name and password go: it needs grant: Password"
@@ -59,12 +86,35 @@ type ProviderDefinition struct {
 	// +kubebuilder:validation:XValidation:rule="!self.contains('#') && !self.contains('@') && !self.contains('{')",message="tokenURL must have no user, no fragment and no {parameters}: write the final URL"
 	TokenURL string `json:"tokenURL,omitempty"`
 
-	// grant is the OAuth 2.0 grant to use: ClientCredentials (when left out) or Password.
+	// parameters fill what the base leaves open, such as realm; a ProviderToken can then
+	// not change them.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 63 && k.matches('^[A-Za-z][A-Za-z0-9]*$'))",message="names of parameters are up to 63 letters and digits"
+	Parameters map[string]ParameterValue `json:"parameters,omitempty"`
+
+	// issuerURL is the issuer's identifier (RFC 8414, OpenID Connect Discovery): its
+	// metadata tell the token endpoint.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != ''",message="issuerURL must be an absolute https URL, such as https://sso.example.com/realms/corp"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('#') && !self.contains('@') && !self.contains('{') && !self.contains('?')",message="issuerURL must have no user, no query, no fragment and no {parameters}: write the issuer as its metadata does"
+	IssuerURL string `json:"issuerURL,omitempty"`
+
+	// grant is the OAuth 2.0 grant to use: ClientCredentials (when left out), Password,
+	// RefreshToken, JWTBearer, TokenExchange, or Custom with grantType.
 	// +optional
 	Grant Grant `json:"grant,omitempty"`
 
+	// grantType is the value of grant_type for grant: Custom, such as account_credentials.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:Pattern=`^[\x21-\x7E]+$`
+	GrantType string `json:"grantType,omitempty"`
+
 	// clientAuthentication is how the client proves itself: SecretBasic (when left out),
-	// SecretPost, SecretJWT or None.
+	// SecretPost, SecretJWT, PrivateKeyJWT, FederatedJWT, TLS or None.
 	// +optional
 	ClientAuthentication ClientAuthentication `json:"clientAuthentication,omitempty"`
 
@@ -75,13 +125,30 @@ type ProviderDefinition struct {
 	// +kubebuilder:validation:Pattern=`^[\x20-\x7E]+$`
 	ClientID string `json:"clientID,omitempty"`
 
+	// extraCredentials are what the provider wants to see beside the usual credentials, as
+	// keys of the credential Secret; {name} in formParameters, request and assertion says
+	// where they go.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=8
+	ExtraCredentials []CredentialName `json:"extraCredentials,omitempty"`
+
+	// assertion says what a signed assertion is made of (SecretJWT, PrivateKeyJWT, JWTBearer).
+	// +optional
+	Assertion *AssertionFormat `json:"assertion,omitempty"`
+
+	// tokenExchange holds the types of tokens of grant: TokenExchange.
+	// +optional
+	TokenExchange *TokenExchangeFormat `json:"tokenExchange,omitempty"`
+
 	// scopes are requested when a ProviderToken names none.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	Scopes []Scope `json:"scopes,omitempty"`
 
-	// formParameters are further fields of the request's form body.
+	// formParameters are further fields of the request's body. Values may hold {name} for
+	// a parameter or a credential.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 64 && k.matches('^[A-Za-z0-9_.:-]+$'))",message="names of formParameters are up to 64 letters, digits, '_', '-', '.' and ':'"
@@ -132,13 +199,68 @@ type FormValue string
 // +kubebuilder:validation:Pattern=`^[\x20-\x7E]*$`
 type HeaderValue string
 
+// AssertionFormat says what a signed assertion (RFC 7523 section 3) is made of. Texts
+// may hold {name} for a parameter or a credential that is no secret.
+type AssertionFormat struct {
+	// algorithm; HS256 for a secret, and by the key's type otherwise, when left out.
+	// +optional
+	Algorithm SigningAlgorithm `json:"algorithm,omitempty"`
+	// issuer is the claim iss; {client_id} when left out.
+	// +optional
+	Issuer ClaimValue `json:"issuer,omitempty"`
+	// subject is the claim sub; the issuer when left out, and none when "-".
+	// +optional
+	Subject ClaimValue `json:"subject,omitempty"`
+	// audience is the claim aud, and what a ServiceAccount token is asked for; the token URL when left out.
+	// +optional
+	Audience ClaimValue `json:"audience,omitempty"`
+	// keyID is the header kid; the credential key_id, else the key's own, when left out.
+	// +optional
+	KeyID ClaimValue `json:"keyID,omitempty"`
+	// lifetime of the assertion; 60s when left out.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('1h')",message="lifetime must be between 10s and 1h"
+	Lifetime *metav1.Duration `json:"lifetime,omitempty"`
+	// backdate is how far iat lies in the past, for clocks that are slow; 10s when left out.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('10m')",message="backdate must be between 0s and 10m"
+	Backdate *metav1.Duration `json:"backdate,omitempty"`
+	// thumbprint puts x5t#S256 of the credential certificate into the header.
+	// +optional
+	Thumbprint bool `json:"thumbprint,omitempty"`
+	// claims are further claims.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 64 && !(k in ['iss','sub','aud','exp','iat','nbf','jti']))",message="claims must not set iss, sub, aud, exp, iat, nbf or jti: use issuer, subject, audience and lifetime"
+	Claims map[string]ClaimValue `json:"claims,omitempty"`
+}
+
+// TokenType is a token type identifier of RFC 8693 section 3.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=256
+// +kubebuilder:validation:Pattern=`^[\x21-\x7E]+$`
+type TokenType string
+
+// TokenExchangeFormat holds the types of tokens of RFC 8693.
+type TokenExchangeFormat struct {
+	// subjectTokenType; urn:ietf:params:oauth:token-type:jwt when left out.
+	// +optional
+	SubjectTokenType TokenType `json:"subjectTokenType,omitempty"`
+	// actorTokenType; urn:ietf:params:oauth:token-type:jwt when left out.
+	// +optional
+	ActorTokenType TokenType `json:"actorTokenType,omitempty"`
+	// requestedTokenType; not sent when left out.
+	// +optional
+	RequestedTokenType TokenType `json:"requestedTokenType,omitempty"`
+}
+
 // RequestFormat holds what differs from a token request of RFC 6749.
 type RequestFormat struct {
 	// method is POST when left out. GET sends no body.
 	// +optional
 	Method RequestMethod `json:"method,omitempty"`
 
-	// headers are further request headers.
+	// headers are further request headers. Values may hold {name} for a parameter or a credential.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=16
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 64 && k.matches('^[A-Za-z0-9-]+$'))",message="names of headers are up to 64 letters, digits and '-'"
@@ -150,10 +272,26 @@ type RequestFormat struct {
 	// +optional
 	Login LoginPlacement `json:"login,omitempty"`
 
-	// assertionLifetime of a signed client assertion; 60s when left out.
+	// assertion is where the assertion of grant: JWTBearer goes: Body (when left out) or
+	// BearerHeader, which sends no grant_type.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s') && duration(self) <= duration('1h')",message="assertionLifetime must be between 10s and 1h"
-	AssertionLifetime *metav1.Duration `json:"assertionLifetime,omitempty"`
+	Assertion AssertionPlacement `json:"assertion,omitempty"`
+
+	// scopes is where scopes go: Body (when left out), Assertion (its claim scope), or
+	// None for an endpoint that takes none.
+	// +optional
+	Scopes ScopePlacement `json:"scopes,omitempty"`
+
+	// body is Form when left out; JSON sends one object with the same fields.
+	// +optional
+	Body BodyFormat `json:"body,omitempty"`
+
+	// json holds further members of a JSON body, of any type. Texts in it may hold {name}
+	// for a parameter or a credential.
+	// +optional
+	// +kubebuilder:validation:Type=object
+	// +kubebuilder:pruning:PreserveUnknownFields
+	JSON *runtime.RawExtension `json:"json,omitempty"`
 }
 
 // ResponseFormat holds JSON pointers into the answer, tried in order. Those of
@@ -274,8 +412,87 @@ type ClusterTokenProvider struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty"`
-	// spec says how to obtain a token.
-	Spec ProviderDefinition `json:"spec"`
+	// spec says how to obtain a token, and who may have one.
+	Spec ClusterTokenProviderSpec `json:"spec"`
+}
+
+// ClusterTokenProviderSpec is a definition, and with credentials of its own, who may
+// have tokens for them.
+// +kubebuilder:validation:XValidation:rule="has(self.credentials) == has(self.allow)",message="credentials and allow go together: with credentials of its own, a ClusterTokenProvider says whose ProviderTokens may use them (allow.namespaces), and without it there is nothing to allow"
+type ClusterTokenProviderSpec struct {
+	ProviderDefinition `json:",inline"`
+
+	// credentials that the platform holds: ProviderTokens that use this provider get
+	// tokens and never see them. The Secrets carry the label
+	// providertoken.dev/credentials-for: ClusterTokenProvider.<name>.
+	// +optional
+	Credentials *PlatformCredentials `json:"credentials,omitempty"`
+
+	// allow says which ProviderTokens may use the credentials, and what they may ask for.
+	// +optional
+	Allow *Allow `json:"allow,omitempty"`
+}
+
+// PlatformCredentials says which Secrets hold the platform's credentials.
+// +kubebuilder:validation:XValidation:rule="has(self.secretName) || (has(self.keys) && self.keys.size() > 0 && self.keys.all(k, has(k.secretName)))",message="set secretName to the credential Secret, or secretName in every entry of keys"
+type PlatformCredentials struct {
+	// namespace of the Secrets.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace"`
+	// secretName is the Secret whose keys are the credentials.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SecretName string `json:"secretName,omitempty"`
+	// keys tells where single credentials are, if not under their own name in secretName.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Keys []CredentialKey `json:"keys,omitempty"`
+}
+
+// Allow says what ProviderTokens may do with the platform's credentials. What is not
+// listed is not allowed.
+type Allow struct {
+	// namespaces whose ProviderTokens may use the credentials.
+	Namespaces AllowedNamespaces `json:"namespaces"`
+	// scopes that a ProviderToken may ask for; without any it gets those of the
+	// definition, and may name none of its own.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	Scopes []Scope `json:"scopes,omitempty"`
+	// audiences that a ProviderToken may ask for.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	Audiences []string `json:"audiences,omitempty"`
+	// resources (RFC 8707) that a ProviderToken may ask for.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	Resources []string `json:"resources,omitempty"`
+}
+
+// AllowedNamespaces names namespaces, by name or by label. Either is enough; with
+// neither there are none.
+type AllowedNamespaces struct {
+	// names of namespaces.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	Names []string `json:"names,omitempty"`
+	// selector of namespaces by their labels. An empty one ({}) selects all.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
 // ClusterTokenProviderList is a list of ClusterTokenProvider.

@@ -19,6 +19,7 @@ const (
 
 // ProviderTokenSpec says which token, with whose credentials, and where to put it.
 // +kubebuilder:validation:XValidation:rule="has(self.providerRef) != has(self.provider)",message="set exactly one of providerRef (a known provider) and provider (a definition of your own)"
+// +kubebuilder:validation:XValidation:rule="has(self.credentials) || has(self.providerRef) && has(self.providerRef.kind) && self.providerRef.kind == 'ClusterTokenProvider'",message="set credentials.secretName to the credential Secret; only a ClusterTokenProvider with credentials of its own needs none"
 // +kubebuilder:validation:XValidation:rule="!has(self.provider) || !has(self.provider.caBundleRef) || !has(self.provider.caBundleRef.namespace)",message="a ProviderToken reads ConfigMaps of its own namespace only: remove provider.caBundleRef.namespace"
 type ProviderTokenSpec struct {
 	// providerRef names the provider that issues the token.
@@ -30,8 +31,10 @@ type ProviderTokenSpec struct {
 	// +optional
 	Provider *ProviderDefinition `json:"provider,omitempty"`
 
-	// credentials says which Secrets of this namespace hold what the provider wants to see.
-	Credentials Credentials `json:"credentials"`
+	// credentials says which Secrets of this namespace hold what the provider wants to
+	// see. It is left out where a ClusterTokenProvider has credentials of its own.
+	// +optional
+	Credentials *Credentials `json:"credentials,omitempty"`
 
 	// scopes to ask for, instead of the provider's own.
 	// +optional
@@ -85,14 +88,17 @@ type ProviderReference struct {
 	Parameters map[string]ParameterValue `json:"parameters,omitempty"`
 }
 
-// ParameterValue is the value of a provider's parameter: at most a single DNS label.
+// ParameterValue is the value of a provider's parameter: a word, a DNS label, a segment of
+// a path or a host name with its port, as the provider declares.
 // +kubebuilder:validation:MinLength=1
-// +kubebuilder:validation:MaxLength=63
-// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$`
+// +kubebuilder:validation:MaxLength=260
+// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9_-])?$`
 type ParameterValue string
 
 // Credentials says which Secrets hold the credentials.
-// +kubebuilder:validation:XValidation:rule="has(self.secretName) || (has(self.keys) && self.keys.size() > 0 && self.keys.all(k, has(k.secretName)))",message="set secretName to the credential Secret, or secretName in every entry of keys"
+// +kubebuilder:validation:XValidation:rule="has(self.secretName) || has(self.serviceAccount) || (has(self.keys) && self.keys.size() > 0 && self.keys.all(k, has(k.secretName)))",message="set secretName to the credential Secret, or secretName in every entry of keys, or serviceAccount"
+// +kubebuilder:validation:XValidation:rule="!has(self.provision) || has(self.secretName)",message="provision needs secretName: the Secret with what the new credentials are made with"
+// +kubebuilder:validation:XValidation:rule="!has(self.provision) || self.provision.secretName != self.secretName",message="provision.secretName must be a Secret of its own, not the one with the login"
 type Credentials struct {
 	// secretName is the Secret whose keys are the credentials: client_id and
 	// client_secret, or username and password, as the provider wants. It carries the
@@ -105,27 +111,66 @@ type Credentials struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=name
-	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:MaxItems=16
 	Keys []CredentialKey `json:"keys,omitempty"`
+	// serviceAccount of this namespace whose token is the credential: the subject token
+	// of grant: TokenExchange, the assertion of grant: JWTBearer, or the client assertion
+	// of clientAuthentication: FederatedJWT, whichever no Secret holds. It opts in by the
+	// annotations providertoken.dev/allowed-audiences and providertoken.dev/allowed-hosts.
+	// +optional
+	ServiceAccount *ServiceAccountCredentials `json:"serviceAccount,omitempty"`
+	// provision makes credentials of their own with those of secretName, once, where the
+	// provider offers that (SpatiaFi), and keeps them in a Secret. From then on only
+	// that Secret is used; the other one may be deleted.
+	// +optional
+	Provision *Provision `json:"provision,omitempty"`
 }
 
-// CredentialName is what a credential is called by RFC 6749.
-// +kubebuilder:validation:Enum=client_id;client_secret;username;password
+// ServiceAccountCredentials names a ServiceAccount.
+type ServiceAccountCredentials struct {
+	// name of the ServiceAccount.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// audience of its token; what the provider's definition says when left out.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^[\x21-\x7E]+$`
+	Audience string `json:"audience,omitempty"`
+}
+
+// Provision says where credentials are kept that the provider makes only once.
+type Provision struct {
+	// secretName of the Secret that the operator makes for them. It outlives the ProviderToken.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	SecretName string `json:"secretName"`
+}
+
+// CredentialName is what a credential is called by RFC 6749 and its kin (client_id,
+// client_secret, username, password, refresh_token, private_key, key_id, certificate,
+// assertion, client_assertion, subject_token, actor_token), or by the provider.
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:Pattern=`^[a-z][a-z0-9_]*$`
 type CredentialName string
 
 // CredentialKey tells where one credential is.
 type CredentialKey struct {
-	// name of the credential: client_id, client_secret, username or password.
+	// name of the credential, such as client_id or password.
 	Name CredentialName `json:"name"`
 	// secretName of the Secret that holds it; that of credentials when left out.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	SecretName string `json:"secretName,omitempty"`
-	// key in the Secret.
+	// key in the Secret; followed by '#' and a JSON pointer where the key holds a JSON
+	// document, as in key.json#/private_key.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+(#(/[^~/]*)+)?$`
 	Key string `json:"key"`
 }
 
@@ -213,6 +258,11 @@ type Target struct {
 	// template shapes the Secret further.
 	// +optional
 	Template *SecretTemplate `json:"template,omitempty"`
+
+	// keepPrevious keeps the token that was replaced, while it has not expired, under the
+	// keys previous-token and previous-expires-at until the next one.
+	// +optional
+	KeepPrevious bool `json:"keepPrevious,omitempty"`
 
 	// deletionPolicy: Delete (when left out) removes the Secret with its ProviderToken; Retain leaves it.
 	// +optional
@@ -302,7 +352,7 @@ type SecretTemplate struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 253 && k.matches('^[-._a-zA-Z0-9]+$'))",message="keys of data are up to 253 letters, digits, '-', '_' and '.'"
-	// +kubebuilder:validation:XValidation:rule="!('token' in self) && !('expires-at' in self)",message="token and expires-at are reserved for the operator: use other keys in data"
+	// +kubebuilder:validation:XValidation:rule="!('token' in self) && !('expires-at' in self) && !('previous-token' in self) && !('previous-expires-at' in self)",message="token, expires-at, previous-token and previous-expires-at are reserved for the operator: use other keys in data"
 	Data map[string]TemplateText `json:"data,omitempty"`
 	// keys: Merge (when left out) adds data to the keys of the format; Replace leaves only data.
 	// +optional
@@ -412,6 +462,10 @@ type ProviderStatus struct {
 	// host that the credentials are sent to.
 	// +optional
 	Host string `json:"host,omitempty"`
+	// tokenURL that the credentials are sent to, as written in the definition or found in
+	// the issuer's metadata.
+	// +optional
+	TokenURL string `json:"tokenURL,omitempty"`
 }
 
 // PropagationStatus tells when running pods were told that the target changed.
@@ -483,6 +537,16 @@ func (p *ProviderToken) RetainsTarget() bool {
 
 // CredentialSecrets lists the names of the Secrets that hold its credentials, each once.
 func (p *ProviderToken) CredentialSecrets() []string {
+	if p.Spec.Credentials == nil {
+		return nil
+	}
+	return secretNames(p.Spec.Credentials.SecretName, p.Spec.Credentials.Keys)
+}
+
+// SecretNames lists the names of the Secrets that hold the credentials, each once.
+func (c *PlatformCredentials) SecretNames() []string { return secretNames(c.SecretName, c.Keys) }
+
+func secretNames(first string, keys []CredentialKey) []string {
 	var names []string
 	seen := map[string]bool{"": true}
 	add := func(name string) {
@@ -491,8 +555,8 @@ func (p *ProviderToken) CredentialSecrets() []string {
 			names = append(names, name)
 		}
 	}
-	add(p.Spec.Credentials.SecretName)
-	for _, k := range p.Spec.Credentials.Keys {
+	add(first)
+	for _, k := range keys {
 		add(k.SecretName)
 	}
 	return names

@@ -12,6 +12,16 @@ const (
 	// unless it is 443, to which its content may be sent on behalf of a definition
 	// that neither the catalog nor a ClusterTokenProvider vouches for. Comma-separated, exact.
 	AllowedHostsAnnotation = "providertoken.dev/allowed-hosts"
+	// AllowedAudiencesAnnotation on a ServiceAccount lists the audiences that tokens may
+	// be issued for on behalf of ProviderTokens; with AllowedHostsAnnotation, which says
+	// where they may be sent, it is the ServiceAccount's consent. Comma-separated, exact.
+	AllowedAudiencesAnnotation = "providertoken.dev/allowed-audiences"
+	// ConfirmAnnotation on a ProviderToken permits one thing that the operator does not
+	// do by itself, because it could not be undone, each time its value changes: to try
+	// a provisioning step again whose outcome is not known, to use a refresh token that
+	// was perhaps used before, or one out of a restored backup. Any value will do; an
+	// instant is customary.
+	ConfirmAnnotation = "providertoken.dev/confirmed-at"
 	// RefreshRequestedAtAnnotation on a ProviderToken asks for one refresh each
 	// time its value changes. Any value will do; an instant is customary.
 	RefreshRequestedAtAnnotation = "providertoken.dev/refresh-requested-at"
@@ -117,6 +127,21 @@ const (
 	ReasonProviderMisconfigured    = "ProviderMisconfigured"
 	ReasonLifetimeTooShort         = "LifetimeTooShort"
 	ReasonOperatorStateUnavailable = "OperatorStateUnavailable"
-	ReasonPodReadsOnce             = "PodReadsTokenOnce"
-	ReasonPropagationFailed        = "PropagationFailed"
+	// ReasonNotAllowed: the ClusterTokenProvider does not let this namespace use its
+	// credentials, or not for what is asked.
+	ReasonNotAllowed = "NotAllowed"
+	// ReasonDiscoveryFailed: the issuer's metadata could not be read or believed.
+	ReasonDiscoveryFailed = "DiscoveryFailed"
+	// ReasonServiceAccountRefused: the ServiceAccount did not opt in, or its audience is refused.
+	ReasonServiceAccountRefused = "ServiceAccountNotAllowed"
+	// ReasonReauthorizationRequired: the refresh token is used up; only a new one helps.
+	ReasonReauthorizationRequired = "ReauthorizationRequired"
+	// ReasonCredentialInUse: another ProviderToken uses the same refresh token.
+	ReasonCredentialInUse = "CredentialInUse"
+	// ReasonRestoredState: the operator's record of the refresh token is a restored copy.
+	ReasonRestoredState = "RestoredState"
+	// ReasonProvisioningUnknown: a provisioning step was begun, and its outcome is not known.
+	ReasonProvisioningUnknown = "ProvisioningOutcomeUnknown"
+	ReasonPodReadsOnce        = "PodReadsTokenOnce"
+	ReasonPropagationFailed   = "PropagationFailed"
 )

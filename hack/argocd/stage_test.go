@@ -110,7 +110,7 @@ func (s *stage) provider(ctx context.Context, base, tokenURL string) {
 	GinkgoHelper()
 	p := &v1alpha1.ClusterTokenProvider{
 		ObjectMeta: metav1.ObjectMeta{Name: s.sso()},
-		Spec:       v1alpha1.ProviderDefinition{Base: base, TokenURL: tokenURL, CABundle: s.sim.CABundle()},
+		Spec:       v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: v1alpha1.ProviderDefinition{Base: base, TokenURL: tokenURL, CABundle: s.sim.CABundle()}},
 	}
 	Expect(k8s.Create(ctx, p)).To(Succeed())
 	DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(k8s.Delete(ctx, p))).To(Succeed()) })
@@ -159,7 +159,7 @@ func (s *stage) token(ctx context.Context, changes ...func(*v1alpha1.ProviderTok
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "reports"},
 		Spec: v1alpha1.ProviderTokenSpec{
 			ProviderRef: &v1alpha1.ProviderReference{Kind: v1alpha1.ClusterProvider, Name: s.sso()},
-			Credentials: v1alpha1.Credentials{SecretName: "login"},
+			Credentials: &v1alpha1.Credentials{SecretName: "login"},
 		},
 	}
 	for _, change := range changes {

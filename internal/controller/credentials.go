@@ -29,7 +29,10 @@ type wallet struct {
 // bound to the provider count: one that is missing and one that is bound
 // elsewhere read the same, so that a ProviderToken cannot be used to probe.
 func (r *Reconciler) openWallet(ctx context.Context, pt *v1alpha1.ProviderToken, o origin) (wallet, *problem, error) {
-	w := wallet{secrets: map[string]*corev1.Secret{}, refs: pt.Spec.Credentials, def: o.Definition}
+	w := wallet{secrets: map[string]*corev1.Secret{}, def: o.Definition}
+	if pt.Spec.Credentials != nil {
+		w.refs = *pt.Spec.Credentials
+	}
 	for _, name := range pt.CredentialSecrets() {
 		var s corev1.Secret
 		err := r.Credentials.Get(ctx, client.ObjectKey{Namespace: pt.Namespace, Name: name}, &s)

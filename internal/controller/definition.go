@@ -66,7 +66,7 @@ func (r *Reconciler) findOrigin(ctx context.Context, pt *v1alpha1.ProviderToken)
 		if err := r.Client.Get(ctx, client.ObjectKey{Name: ref.Name}, &ctp); err != nil {
 			return missingProvider(err, ref, "")
 		}
-		return r.objectOrigin(ctx, ref, ctp.Generation, ctp.Spec, "")
+		return r.objectOrigin(ctx, ref, ctp.Generation, ctp.Spec.ProviderDefinition, "")
 	default:
 		return r.builtinOrigin(ref)
 	}
@@ -201,10 +201,9 @@ func convert(s v1alpha1.ProviderDefinition) provider.Definition {
 	}
 	if q := s.Request; q != nil {
 		d.Request = provider.RequestFormat{
-			Method:            string(q.Method),
-			Headers:           textMap(q.Headers),
-			Login:             provider.LoginPlacement(q.Login),
-			AssertionLifetime: provider.Duration{Duration: duration(q.AssertionLifetime)},
+			Method:  string(q.Method),
+			Headers: textMap(q.Headers),
+			Login:   provider.LoginPlacement(q.Login),
 		}
 	}
 	if a := s.Response; a != nil {

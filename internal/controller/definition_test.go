@@ -75,7 +75,7 @@ func TestInputsChangeWithWhatDecidesWhichTokenIsIssued(t *testing.T) {
 	base := func() *v1alpha1.ProviderToken {
 		return &v1alpha1.ProviderToken{Spec: v1alpha1.ProviderTokenSpec{
 			ProviderRef: &v1alpha1.ProviderReference{Name: "UP42"},
-			Credentials: v1alpha1.Credentials{SecretName: "a"},
+			Credentials: &v1alpha1.Credentials{SecretName: "a"},
 		}}
 	}
 	same := map[string]func(*v1alpha1.ProviderToken){

@@ -309,7 +309,7 @@ func inputs(pt *v1alpha1.ProviderToken) string {
 	fixed := struct {
 		Ref         *v1alpha1.ProviderReference  `json:"ref,omitempty"`
 		Inline      *v1alpha1.ProviderDefinition `json:"inline,omitempty"`
-		Credentials v1alpha1.Credentials         `json:"credentials"`
+		Credentials *v1alpha1.Credentials        `json:"credentials"`
 		Scopes      []v1alpha1.Scope             `json:"scopes,omitempty"`
 		Audience    string                       `json:"audience,omitempty"`
 		Resources   []string                     `json:"resources,omitempty"`

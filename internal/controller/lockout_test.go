@@ -130,7 +130,7 @@ var _ = Describe("hosts that hang", func() {
 			name := fmt.Sprintf("hole-%d", i)
 			p := &v1alpha1.ClusterTokenProvider{
 				ObjectMeta: metav1.ObjectMeta{Name: w.cluster(name)},
-				Spec:       v1alpha1.ProviderDefinition{TokenURL: "https://" + address + "/token", CABundle: w.sim.CABundle()},
+				Spec:       v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: v1alpha1.ProviderDefinition{TokenURL: "https://" + address + "/token", CABundle: w.sim.CABundle()}},
 			}
 			Expect(k8s.Create(ctx, p)).To(Succeed())
 			DeferCleanup(func(ctx SpecContext) { Expect(k8s.Delete(ctx, p)).To(Succeed()) })

@@ -36,7 +36,7 @@ var _ = Describe("credentials", func() {
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "own"},
 			Spec: v1alpha1.ProviderTokenSpec{
 				Provider:    &v1alpha1.ProviderDefinition{TokenURL: w.sim.Generic.TokenURL(), CABundle: w.sim.CABundle()},
-				Credentials: v1alpha1.Credentials{SecretName: "own-login"},
+				Credentials: &v1alpha1.Credentials{SecretName: "own-login"},
 			},
 		}
 	}
@@ -123,7 +123,7 @@ var _ = Describe("credentials", func() {
 			Expect(k8s.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: bound}, StringData: data})).To(Succeed())
 		}
 		pt := w.wanted("generic")
-		pt.Spec.Credentials = v1alpha1.Credentials{Keys: []v1alpha1.CredentialKey{
+		pt.Spec.Credentials = &v1alpha1.Credentials{Keys: []v1alpha1.CredentialKey{
 			{Name: "client_id", SecretName: "id", Key: "the-id"},
 			{Name: "client_secret", SecretName: "secret", Key: "the-secret"},
 		}}

@@ -75,7 +75,7 @@ func newWorld(ctx context.Context) *world {
 		"generic":        {TokenURL: w.sim.Generic.TokenURL()},
 	} {
 		spec.CABundle = w.sim.CABundle()
-		p := &v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: w.cluster(name)}, Spec: spec}
+		p := &v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: w.cluster(name)}, Spec: v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: spec}}
 		Expect(k8s.Create(ctx, p)).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(k8s.Delete(ctx, p))).To(Succeed()) })
 	}
@@ -175,7 +175,7 @@ func (w *world) wanted(providerName string) *v1alpha1.ProviderToken {
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: providerName},
 		Spec: v1alpha1.ProviderTokenSpec{
 			ProviderRef: &v1alpha1.ProviderReference{Kind: v1alpha1.ClusterProvider, Name: w.cluster(providerName)},
-			Credentials: v1alpha1.Credentials{SecretName: providerName + "-login"},
+			Credentials: &v1alpha1.Credentials{SecretName: providerName + "-login"},
 		},
 	}
 }

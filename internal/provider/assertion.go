@@ -20,7 +20,7 @@ func (d *draft) addAssertion(clientID, secret string) error {
 		"sub": clientID,
 		"aud": d.resolved.TokenURL,
 		"iat": d.in.Now.Unix(),
-		"exp": d.in.Now.Add(d.resolved.Request.AssertionLifetime.Duration).Unix(),
+		"exp": d.in.Now.Add(d.resolved.Assertion.Lifetime.Duration).Unix(),
 		"jti": d.in.ID,
 	}
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))

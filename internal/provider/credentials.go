@@ -16,6 +16,22 @@ const (
 	CredClientSecret = "client_secret"
 	CredUsername     = "username"
 	CredPassword     = "password"
+	// CredRefreshToken is the credential of the grant RefreshToken.
+	CredRefreshToken = "refresh_token"
+	// CredPrivateKey signs assertions, or belongs to CredCertificate: PEM (PKCS #8,
+	// PKCS #1, SEC 1) or a JWK (RFC 7517).
+	CredPrivateKey = "private_key"
+	// CredKeyID is the kid of CredPrivateKey; optional.
+	CredKeyID = "key_id"
+	// CredCertificate is a PEM certificate chain.
+	CredCertificate = "certificate"
+	// CredAssertion is a ready-made assertion of the grant JWTBearer (RFC 7521 §4.1).
+	CredAssertion = "assertion"
+	// CredClientAssertion is a ready-made assertion for FederatedJWT (RFC 7521 §4.2).
+	CredClientAssertion = "client_assertion"
+	// CredSubjectToken and CredActorToken are those of RFC 8693 §2.1; the latter is optional.
+	CredSubjectToken = "subject_token"
+	CredActorToken   = "actor_token"
 )
 
 // Credentials holds credentials by canonical name.

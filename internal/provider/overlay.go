@@ -68,6 +68,7 @@ func merge(base, over Definition) Definition {
 		Grant:                cmp.Or(over.Grant, base.Grant),
 		ClientAuthentication: cmp.Or(over.ClientAuthentication, base.ClientAuthentication),
 		ClientID:             cmp.Or(over.ClientID, base.ClientID),
+		Assertion:            mergeAssertions(base.Assertion, over.Assertion),
 		CredentialKeys:       mergeKeys(base.CredentialKeys, over.CredentialKeys),
 		Scopes:               replace(base.Scopes, over.Scopes),
 		FormParameters:       mergeMaps(base.FormParameters, over.FormParameters),
@@ -88,11 +89,27 @@ func (d Definition) clone() Definition { return merge(Definition{}, d) }
 
 func mergeRequests(base, over RequestFormat) RequestFormat {
 	return RequestFormat{
-		Method:            cmp.Or(over.Method, base.Method),
-		Headers:           mergeMaps(base.Headers, over.Headers),
-		BasicEncoding:     cmp.Or(over.BasicEncoding, base.BasicEncoding),
-		Login:             cmp.Or(over.Login, base.Login),
-		AssertionLifetime: cmp.Or(over.AssertionLifetime, base.AssertionLifetime),
+		Method:        cmp.Or(over.Method, base.Method),
+		Headers:       mergeMaps(base.Headers, over.Headers),
+		BasicEncoding: cmp.Or(over.BasicEncoding, base.BasicEncoding),
+		Login:         cmp.Or(over.Login, base.Login),
+		Assertion:     cmp.Or(over.Assertion, base.Assertion),
+		Scopes:        cmp.Or(over.Scopes, base.Scopes),
+		Body:          cmp.Or(over.Body, base.Body),
+	}
+}
+
+func mergeAssertions(base, over AssertionFormat) AssertionFormat {
+	return AssertionFormat{
+		Algorithm:  cmp.Or(over.Algorithm, base.Algorithm),
+		Issuer:     cmp.Or(over.Issuer, base.Issuer),
+		Subject:    cmp.Or(over.Subject, base.Subject),
+		Audience:   cmp.Or(over.Audience, base.Audience),
+		KeyID:      cmp.Or(over.KeyID, base.KeyID),
+		Lifetime:   cmp.Or(over.Lifetime, base.Lifetime),
+		Backdate:   cmp.Or(over.Backdate, base.Backdate),
+		Thumbprint: over.Thumbprint || base.Thumbprint,
+		Claims:     mergeMaps(base.Claims, over.Claims),
 	}
 }
 

@@ -56,7 +56,7 @@ func TestOverlaySetsFieldsMergesMapsAndReplacesLists(t *testing.T) {
 	over := Definition{
 		Description: "over", ClientID: "over", CredentialKeys: map[string][]string{"password": {"secret"}},
 		Scopes: []string{"c"}, FormParameters: map[string]string{"y": "2", "z": "2"},
-		Request:  RequestFormat{Headers: map[string]string{"X-B": "2"}, AssertionLifetime: Duration{time.Second}},
+		Request: RequestFormat{Headers: map[string]string{"X-B": "2"}}, Assertion: AssertionFormat{Lifetime: Duration{time.Second}},
 		Response: ResponseFormat{AccessToken: []string{"/c"}}, TokenLifetime: Duration{time.Hour}, UseRefreshToken: Never,
 		Limits: Limits{PerSecond: 2}, CABundle: "pem",
 	}
@@ -64,7 +64,7 @@ func TestOverlaySetsFieldsMergesMapsAndReplacesLists(t *testing.T) {
 		Description: "over", TokenURL: "https://base.example.com/", Grant: Password, ClientAuthentication: None, ClientID: "over",
 		CredentialKeys: map[string][]string{"username": {"user"}, "password": {"secret"}},
 		Scopes:         []string{"c"}, FormParameters: map[string]string{"x": "1", "y": "2", "z": "2"},
-		Request:       RequestFormat{Headers: map[string]string{"X-A": "1", "X-B": "2"}, BasicEncoding: Raw, AssertionLifetime: Duration{time.Second}},
+		Request: RequestFormat{Headers: map[string]string{"X-A": "1", "X-B": "2"}, BasicEncoding: Raw}, Assertion: AssertionFormat{Lifetime: Duration{time.Second}},
 		Response:      ResponseFormat{AccessToken: []string{"/c"}, Scope: []string{"/s"}},
 		TokenLifetime: Duration{time.Hour}, UseRefreshToken: Never, Limits: Limits{Concurrency: 1, PerSecond: 2}, CABundle: "pem",
 	}

@@ -15,10 +15,6 @@ import (
 	"github.com/providertoken/operator/internal/token"
 )
 
-// RefreshToken is the grant of a Request that exchanges a refresh token (RFC 6749
-// §6). A Definition cannot name it as its own.
-const RefreshToken Grant = "RefreshToken"
-
 const formContentType = "application/x-www-form-urlencoded"
 
 // RequestInput is what one request is made from, besides the definition.
@@ -47,6 +43,16 @@ type Request struct {
 	Body        token.Secret
 	// Grant is the definition's, or RefreshToken. Decode needs it to tell what a refusal means.
 	Grant Grant
+	// Certificate is what the client shows in the TLS handshake; nil for none.
+	Certificate *Certificate
+}
+
+// Certificate is a client's certificate chain with its key (RFC 8705 §2).
+type Certificate struct {
+	// Chain is PEM, the client's own certificate first.
+	Chain string
+	// Key is its private key in PEM: PKCS #8, PKCS #1 or SEC 1.
+	Key token.Secret
 }
 
 // String implements fmt.Stringer.

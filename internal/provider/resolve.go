@@ -195,7 +195,7 @@ func (d Definition) withDefaults() Definition {
 	d.Request.Method = cmp.Or(d.Request.Method, http.MethodPost)
 	d.Request.BasicEncoding = cmp.Or(d.Request.BasicEncoding, FormEncoded)
 	d.Request.Login = cmp.Or(d.Request.Login, LoginInBody)
-	d.Request.AssertionLifetime = cmp.Or(d.Request.AssertionLifetime, Duration{defaultAssertionLifetime})
+	d.Assertion.Lifetime = cmp.Or(d.Assertion.Lifetime, Duration{defaultAssertionLifetime})
 	d.UseRefreshToken = cmp.Or(d.UseRefreshToken, Auto)
 	if d.Request.Method != http.MethodPost || d.Request.Login != LoginInBody {
 		// Such an endpoint does not speak RFC 6749 §6.

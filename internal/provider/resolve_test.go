@@ -23,9 +23,9 @@ func TestResolveFillsInEveryDefault(t *testing.T) {
 		TokenURL:             "https://sso.example.com/token",
 		Grant:                ClientCredentials,
 		ClientAuthentication: SecretBasic,
-		Request:              RequestFormat{Method: "POST", BasicEncoding: FormEncoded, Login: LoginInBody, AssertionLifetime: Duration{time.Minute}},
-		Response:             defaultResponse(),
-		UseRefreshToken:      Auto,
+		Request:              RequestFormat{Method: "POST", BasicEncoding: FormEncoded, Login: LoginInBody}, Assertion: AssertionFormat{Lifetime: Duration{time.Minute}},
+		Response:        defaultResponse(),
+		UseRefreshToken: Auto,
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

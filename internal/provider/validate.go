@@ -277,8 +277,8 @@ func (d Definition) validateNumbers() error {
 	if l := d.TokenLifetime.Duration; l != 0 && (l < time.Second || l > maxLifetime) {
 		return inputf("use a duration from 1s to ten years", "tokenLifetime is out of range")
 	}
-	if l := d.Request.AssertionLifetime.Duration; l < time.Second || l > maxAssertionLifetime {
-		return inputf("use a duration from 1s to 1h", "request.assertionLifetime is out of range")
+	if l := d.Assertion.Lifetime.Duration; l < time.Second || l > maxAssertionLifetime {
+		return inputf("use a duration from 1s to 1h", "assertion.lifetime is out of range")
 	}
 	if d.Limits.Concurrency < 0 || d.Limits.PerSecond < 0 {
 		return inputf("use positive numbers, or none", "limits are negative")

@@ -173,7 +173,7 @@ func (s *source) objects() []client.Object {
 		ObjectMeta: metav1.ObjectMeta{Name: s.name, Namespace: workNamespace},
 		Spec: v1alpha1.ProviderTokenSpec{
 			ProviderRef: &v1alpha1.ProviderReference{Kind: v1alpha1.ClusterProvider, Name: clusterName(s)},
-			Credentials: v1alpha1.Credentials{SecretName: s.name + "-credentials"},
+			Credentials: &v1alpha1.Credentials{SecretName: s.name + "-credentials"},
 			Target:      &v1alpha1.Target{SecretName: s.target()},
 		},
 	}
@@ -184,7 +184,7 @@ func (s *source) objects() []client.Object {
 		}
 	}
 	return []client.Object{
-		&v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: clusterName(s)}, Spec: definition},
+		&v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: clusterName(s)}, Spec: v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: definition}},
 		&corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
 				Name: s.name + "-credentials", Namespace: workNamespace,
