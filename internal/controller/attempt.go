@@ -12,6 +12,7 @@ import (
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/token"
+	"github.com/providertoken/operator/internal/workload"
 )
 
 // attemptsAfterPanic is what a panic counts for: it will most likely happen again.
@@ -25,16 +26,20 @@ type Exchanger interface {
 // attempt is one try to get a token, with everything it needs: it runs outside
 // of the reconcile, and reads nothing that may change meanwhile.
 type attempt struct {
-	r       *Reconciler
-	name    types.NamespacedName
-	uid     types.UID
-	label   string // of the provider, for metrics
-	res     provider.Resolved
-	trust   exchange.Trust
-	input   provider.RequestInput
-	inputs  string
-	basis   string
-	request string
+	r     *Reconciler
+	name  types.NamespacedName
+	uid   types.UID
+	label string // of the provider, for metrics
+	res   provider.Resolved
+	trust exchange.Trust
+	input provider.RequestInput
+	// identity is the ServiceAccount whose token is a credential too, nil when there is
+	// none; issued is that token, which lives no longer than the attempt.
+	identity *identity
+	issued   token.Secret
+	inputs   string
+	basis    string
+	request  string
 	// expires is when the token at hand does; zero when there is none.
 	expires time.Time
 }
@@ -45,12 +50,15 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		r.Scheduler.Cancel(string(f.pt.UID))
 		return nil
 	}
+	if r.stillWithheld(ctx, f) {
+		return nil
+	}
 	if err := r.probe(ctx, f); err != nil || f.unwritable != nil {
 		return err
 	}
 	a := &attempt{
 		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
-		res: f.resolved, trust: f.trust, input: f.ask(),
+		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
 	}
 	if f.live() {
@@ -146,6 +154,8 @@ type verdict struct {
 	// ours is true when the operator itself kept the request back, so that nothing
 	// was learnt about the provider.
 	ours bool
+	// withheld is why there was no token of the ServiceAccount; empty when that is not it.
+	withheld workload.Kind
 }
 
 // outcome is what the scheduler learns from a verdict about the host.
@@ -188,7 +198,7 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 // failed is the failure that follows last.
 func (a *attempt) failed(v verdict, last *failure) *failure {
 	next := &failure{
-		err: v.err, ours: v.ours, frozenUntil: v.frozenUntil,
+		err: v.err, ours: v.ours, withheld: v.withheld, frozenUntil: v.frozenUntil,
 		attempt: 1, at: a.r.Clock.Now(), basis: a.basis, request: a.request,
 	}
 	if last != nil && last.basis == a.basis {
@@ -199,6 +209,9 @@ func (a *attempt) failed(v verdict, last *failure) *failure {
 
 // mint tries the refresh token first, if there is one, and then the primary credentials.
 func (a *attempt) mint(ctx context.Context) verdict {
+	if v := a.authenticate(ctx); v != nil {
+		return *v
+	}
 	if refresh := a.refreshToken(); !refresh.IsZero() {
 		in := a.input
 		in.RefreshToken = refresh
@@ -268,6 +281,9 @@ func noRecord(err error) *provider.Error {
 // ask makes one exchange.
 func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Token, *provider.Error) {
 	in.Now, in.ID = a.r.Clock.Now(), uuid.NewString()
+	if a.identity != nil {
+		in.Credentials = a.identity.with(in.Credentials, a.issued)
+	}
 	req, err := a.res.NewRequest(in)
 	if err != nil {
 		return token.Token{}, typed(err)

@@ -5,15 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"net"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/consent"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/token"
 )
@@ -85,7 +84,7 @@ func (w wallet) read(secret, key string) (token.Secret, bool) {
 
 func (w wallet) has(canonical string) bool {
 	_, ok := w.get(canonical)
-	return ok
+	return ok || w.promises(canonical)
 }
 
 // credentials are all that are there, by canonical name.
@@ -103,30 +102,15 @@ func canonicalNames() []string {
 	return []string{provider.CredClientID, provider.CredClientSecret, provider.CredUsername, provider.CredPassword}
 }
 
-// allows tells whether every Secret names host (host:port) in its annotation.
+// allows tells whether every Secret names host (host:port) in its annotation. A
+// ServiceAccount is always asked, right before its token is used.
 func (w wallet) allows(host string) bool {
 	for _, s := range w.secrets {
-		if !lists(s.Annotations[v1alpha1.AllowedHostsAnnotation], host) {
+		if !consent.Hosts(s.Annotations[v1alpha1.AllowedHostsAnnotation], host) {
 			return false
 		}
 	}
-	return len(w.secrets) > 0
-}
-
-func lists(annotation, host string) bool {
-	for entry := range strings.SplitSeq(annotation, ",") {
-		entry = strings.ToLower(strings.TrimSpace(entry))
-		if entry == "" {
-			continue
-		}
-		if _, _, err := net.SplitHostPort(entry); err != nil {
-			entry = net.JoinHostPort(strings.Trim(entry, "[]"), "443")
-		}
-		if entry == host {
-			return true
-		}
-	}
-	return false
+	return len(w.secrets) > 0 || w.refs.ServiceAccount != nil
 }
 
 // version changes whenever a credential does. It stays in memory.

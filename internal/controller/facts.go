@@ -37,7 +37,9 @@ type facts struct {
 	origin      origin
 	resolved    provider.Resolved
 	credentials provider.Credentials
-	trust       exchange.Trust
+	// identity is the ServiceAccount whose token is a credential too; nil when there is none.
+	identity *identity
+	trust    exchange.Trust
 	// blocked is why no exchange can be tried.
 	blocked *problem
 
@@ -110,6 +112,9 @@ func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
 		return nil
 	}
 	f.credentials = w.credentials()
+	if f.blocked = r.identify(f, w); f.blocked != nil {
+		return nil
+	}
 	vouched := f.origin.Vouched && !f.resolved.FreeHost
 	if !vouched && !w.allows(f.resolved.Host()) {
 		f.blocked = providerProblem(v1alpha1.ReasonHostNotAllowed, fmt.Sprintf(
@@ -119,7 +124,7 @@ func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
 	}
 	f.trust = exchange.Trust{CABundle: f.resolved.CABundle, PublicOnly: !vouched}
 	// A request that cannot be made is found now, not in the queue.
-	if _, err := f.resolved.NewRequest(f.ask()); err != nil {
+	if _, err := f.resolved.NewRequest(f.rehearsal()); err != nil {
 		f.blocked = inputProblem(err, f.pt)
 	}
 	return nil

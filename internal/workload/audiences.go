@@ -65,7 +65,7 @@ func wellKnown(audience string) bool {
 	host, _, _ = strings.Cut(host, "/")
 	host, _, _ = strings.Cut(host, ":")
 	host = strings.TrimSuffix(host, ".")
-	return slices.Contains([]string{"", "api", "apiserver", "kube-apiserver", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}, host) ||
+	return slices.Contains([]string{"api", "apiserver", "kube-apiserver", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}, host) ||
 		strings.HasPrefix(host, "kubernetes.default.svc.")
 }
 
