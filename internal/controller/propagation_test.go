@@ -475,10 +475,10 @@ func (w *world) notes(ctx context.Context, reason string) []string {
 	return notes
 }
 
-// grant gives a ServiceAccount of this world a right.
-func (w *world) grant(ctx context.Context, account string, rule rbacv1.PolicyRule) {
+// grant gives a ServiceAccount of this world rights.
+func (w *world) grant(ctx context.Context, account string, rules ...rbacv1.PolicyRule) {
 	GinkgoHelper()
-	Expect(k8s.Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: account}, Rules: []rbacv1.PolicyRule{rule}})).To(Succeed())
+	Expect(k8s.Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: account}, Rules: rules})).To(Succeed())
 	Expect(k8s.Create(ctx, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: account},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: account},

@@ -31,9 +31,14 @@ func federated() []string {
 	return []string{provider.CredSubjectToken, provider.CredAssertion, provider.CredClientAssertion}
 }
 
-// promises tells whether a ServiceAccount may stand for a credential that no Secret holds.
+// promises tells whether a ServiceAccount may stand for a credential that no Secret
+// holds. Who has a key signs the grant's assertion with that.
 func (w wallet) promises(canonical string) bool {
-	return w.refs.ServiceAccount != nil && slices.Contains(federated(), canonical)
+	if w.refs.ServiceAccount == nil || !slices.Contains(federated(), canonical) {
+		return false
+	}
+	_, signs := w.get(provider.CredPrivateKey)
+	return canonical != provider.CredAssertion || !signs
 }
 
 // identify finds out what the ServiceAccount that pt names, if any, has to stand for
@@ -49,12 +54,7 @@ func (r *Reconciler) identify(f *facts, w wallet) *problem {
 	}
 	who := &identity{account: *w.refs.ServiceAccount}
 	for _, name := range f.resolved.FederatedCredentials() {
-		_, held := w.get(name)
-		if name == provider.CredAssertion {
-			_, signs := w.get(provider.CredPrivateKey)
-			held = held || signs
-		}
-		if !held {
+		if _, held := w.get(name); !held {
 			who.standsFor = append(who.standsFor, name)
 		}
 	}

@@ -50,6 +50,10 @@ type world struct {
 	guarded bool
 	// propagation tells pods of changed targets.
 	propagation bool
+	// identities lets tokens of ServiceAccounts stand for stored credentials.
+	identities bool
+	// user, when set, is who the operator is to the API server.
+	user *rest.ImpersonationConfig
 	// requests of the operator to the API server, as "verb resource".
 	requests *requestLog
 }
@@ -104,6 +108,9 @@ func (w *world) operator() (stop func()) {
 	GinkgoHelper()
 	cfg := rest.CopyConfig(apiServer)
 	cfg.Wrap(w.requests.wrap)
+	if w.user != nil {
+		cfg.Impersonate = *w.user
+	}
 	if w.gate != nil {
 		cfg.Wrap(w.gate.wrap)
 	}
@@ -140,6 +147,7 @@ func (w *world) operator() (stop func()) {
 		Options: controller.Options{
 			InlineProviders: true, ClusterProviders: true, MaxConcurrentReconciles: 16,
 			Propagation: w.propagation, PropagationRate: 4,
+			WorkloadIdentity: w.identities,
 		},
 	})).To(Succeed())
 	done := make(chan error, 1)
