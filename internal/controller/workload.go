@@ -131,7 +131,7 @@ func (a *attempt) withheld(err error) verdict {
 		we = &workload.Error{Kind: workload.Unavailable, Message: "the ServiceAccount's token could not be requested", Cause: err}
 	}
 	if we.Cause != nil {
-		a.r.Log.Info("no token of a ServiceAccount", "providertoken", a.name, "because", we.Cause.Error())
+		a.r.Log.V(1).Info("no token of a ServiceAccount", "providertoken", a.name, "because", we.Cause.Error())
 	}
 	kind := provider.Input
 	if we.Kind == workload.Unavailable {

@@ -31,6 +31,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/providersim"
 	"github.com/providertoken/operator/internal/workload"
 )
 
@@ -55,18 +56,21 @@ type authority struct {
 	audience string
 	subject  string
 
+	// refreshable hands out refresh tokens too.
+	refreshable bool
+
 	mu       sync.Mutex
 	requests []url.Values
 	refused  []string
 	seen     map[string]bool
 }
 
-// newAuthority starts an authority that trusts one ServiceAccount of the world.
-func (w *world) newAuthority(ctx context.Context, account string) *authority {
+// newAuthority starts an authority that trusts ServiceAccount app of the world.
+func (w *world) newAuthority(ctx context.Context) *authority {
 	GinkgoHelper()
 	clients, err := kubernetes.NewForConfig(apiServer)
 	Expect(err).NotTo(HaveOccurred())
-	a := &authority{subject: "system:serviceaccount:" + w.namespace + ":" + account, keys: map[string]*ecdsa.PublicKey{}, seen: map[string]bool{}}
+	a := &authority{subject: "system:serviceaccount:" + w.namespace + ":app", keys: map[string]*ecdsa.PublicKey{}, seen: map[string]bool{}}
 	var metadata struct {
 		Issuer string `json:"issuer"`
 	}
@@ -114,7 +118,11 @@ func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"error":"invalid_request"}`))
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"access_token": rand.Text(), "token_type": "Bearer", "expires_in": 3600})
+	answer := map[string]any{"access_token": rand.Text(), "token_type": "Bearer", "expires_in": 3600}
+	if a.refreshable {
+		answer["refresh_token"] = "again"
+	}
+	_ = json.NewEncoder(w).Encode(answer)
 }
 
 func (a *authority) judge(r *http.Request) error {
@@ -141,6 +149,11 @@ func (a *authority) judge(r *http.Request) error {
 		if kind := take("subject_token_type"); kind != formTokenTypeJWT {
 			return fmt.Errorf("a subject token of type %s", kind)
 		}
+	case "refresh_token":
+		if used := take("refresh_token"); !a.refreshable || used != "again" || len(form) > 0 {
+			return fmt.Errorf("refresh token %s, with %v", used, form)
+		}
+		return nil
 	case formJWTBearer:
 		issued = take("assertion")
 	case "client_credentials":
@@ -198,10 +211,10 @@ func (a *authority) complaints() []string {
 	return slices.Clone(a.refused)
 }
 
-// account is a ServiceAccount that consents as its annotations say.
-func (w *world) account(ctx context.Context, name, audiences, hosts string) *corev1.ServiceAccount {
+// account is ServiceAccount app, which consents as its annotations say.
+func (w *world) account(ctx context.Context, audiences, hosts string) *corev1.ServiceAccount {
 	GinkgoHelper()
-	s := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Annotations: map[string]string{}}}
+	s := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "app", Annotations: map[string]string{}}}
 	if audiences != "" {
 		s.Annotations[v1alpha1.AllowedAudiencesAnnotation] = audiences
 	}
@@ -247,11 +260,11 @@ var _ = Describe("the token of a ServiceAccount", func() {
 	BeforeEach(func(ctx SpecContext) {
 		w = newWorld(ctx)
 		w.identities = true
-		a = w.newAuthority(ctx, "app")
+		a = w.newAuthority(ctx)
 	})
 
 	DescribeTable("stands for the credential that no Secret holds", func(ctx SpecContext, change func(*v1alpha1.ProviderDefinition)) {
-		w.account(ctx, "app", a.tokenURL(), a.host())
+		w.account(ctx, a.tokenURL(), a.host())
 		w.operator()
 		pt := w.create(ctx, w.federated(ctx, a, change))
 		w.ready(ctx, pt)
@@ -269,7 +282,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 
 	It("is for the audience that the ProviderToken names", func(ctx SpecContext) {
 		a.audience = "api://AzureADTokenExchange"
-		w.account(ctx, "app", "other, api://AzureADTokenExchange", "example.com, "+a.host())
+		w.account(ctx, "other, api://AzureADTokenExchange", "example.com, "+a.host())
 		w.operator()
 		pt := w.federated(ctx, a, nil)
 		pt.Spec.Credentials.ServiceAccount.Audience = a.audience
@@ -278,7 +291,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 	})
 
 	It("costs two requests more for a refresh: a read of the ServiceAccount and a token", func(ctx SpecContext) {
-		w.account(ctx, "app", a.tokenURL(), a.host())
+		w.account(ctx, a.tokenURL(), a.host())
 		w.operator()
 		pt := w.create(ctx, w.federated(ctx, a, nil))
 		w.ready(ctx, pt)
@@ -306,7 +319,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		Expect(missing).To(And(ContainSubstring(`"app"`), ContainSubstring("in namespace "+w.namespace),
 			ContainSubstring(`providertoken.dev/allowed-audiences: %q`, a.tokenURL()), ContainSubstring(`providertoken.dev/allowed-hosts: %q`, a.host())))
 
-		account := w.account(ctx, "app", "", "")
+		account := w.account(ctx, "", "")
 		for _, annotations := range []map[string]string{
 			nil,
 			{v1alpha1.AllowedAudiencesAnnotation: a.tokenURL()},
@@ -342,7 +355,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 	})
 
 	It("is refused from when consent is withdrawn, which is told while the token lives, and after a restart", func(ctx SpecContext) {
-		account := w.account(ctx, "app", a.tokenURL(), a.host())
+		account := w.account(ctx, a.tokenURL(), a.host())
 		stop := w.operator()
 		pt := w.create(ctx, w.federated(ctx, a, nil))
 		got := w.ready(ctx, pt)
@@ -370,8 +383,24 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Or(Equal(old), BeEmpty()))
 	})
 
+	It("has to be permitted also where a refresh token would do without it", func(ctx SpecContext) {
+		a.refreshable = true
+		account := w.account(ctx, a.tokenURL(), a.host())
+		w.operator()
+		pt := w.create(ctx, w.federated(ctx, a, nil))
+		w.ready(ctx, pt)
+		w.stepToRefresh(ctx, pt)
+		Expect(a.complaints()).To(BeEmpty())
+		Expect(a.requests[1].Get("grant_type")).To(Equal("refresh_token"))
+		Expect(k8s.Delete(ctx, account)).To(Succeed())
+		w.settle(ctx, pt)
+		w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
+		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
+		Expect(a.got()).To(Equal(2))
+	})
+
 	It("for an audience of the API server is not even asked for", func(ctx SpecContext) {
-		w.account(ctx, "app", "https://kubernetes.default.svc", a.host())
+		w.account(ctx, "https://kubernetes.default.svc", a.host())
 		w.operator()
 		pt := w.federated(ctx, a, nil)
 		pt.Spec.Credentials.ServiceAccount.Audience = "https://kubernetes.default.svc"
@@ -382,7 +411,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 	})
 
 	It("is thrown away when the API server turns out to accept it, and the audience is remembered", func(ctx SpecContext) {
-		w.account(ctx, "app", unlistedAudience, a.host())
+		w.account(ctx, unlistedAudience, a.host())
 		w.operator()
 		pt := w.federated(ctx, a, nil)
 		pt.Spec.Credentials.ServiceAccount.Audience = unlistedAudience
@@ -425,7 +454,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 
 	It("needs the ServiceAccount's word on the host also where a namespace wrote the endpoint, and then a public address", func(ctx SpecContext) {
 		w.guarded = true
-		w.account(ctx, "app", a.tokenURL(), a.host())
+		w.account(ctx, a.tokenURL(), a.host())
 		w.operator()
 		pt := &v1alpha1.ProviderToken{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "own"},
@@ -440,7 +469,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 
 	It("is not given away where that is not switched on", func(ctx SpecContext) {
 		w.identities = false
-		w.account(ctx, "app", a.tokenURL(), a.host())
+		w.account(ctx, a.tokenURL(), a.host())
 		w.operator()
 		pt := w.create(ctx, w.federated(ctx, a, nil))
 		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
@@ -449,14 +478,14 @@ var _ = Describe("the token of a ServiceAccount", func() {
 	})
 
 	It("is of no use to a provider that wants something else", func(ctx SpecContext) {
-		w.account(ctx, "app", a.tokenURL(), a.host())
+		w.account(ctx, a.tokenURL(), a.host())
 		w.operator()
-		pt := w.create(ctx, w.federated(ctx, a, func(d *v1alpha1.ProviderDefinition) {
-			d.Grant, d.ClientAuthentication, d.ClientID = "ClientCredentials", "None", "public"
-		}))
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
+		w.credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
+		pt := w.wanted("generic")
+		pt.Spec.Credentials.ServiceAccount = &v1alpha1.ServiceAccountCredentials{Name: "app"}
+		w.becomes(ctx, w.create(ctx, pt), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
 		Expect(w.resolved(ctx, pt)).To(ContainSubstring("remove credentials.serviceAccount"))
-		Expect(a.got()).To(BeZero())
+		Expect(w.sim.Generic.Calls()).To(BeEmpty())
 	})
 })
 
@@ -564,6 +593,15 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 		Expect(ask(ctx, single, w.namespace, "app", 600, "kubernetes")).To(MatchError(ContainSubstring("API server itself")))
 	})
 
+	It("keeps to an operator of one namespace also what somebody gave it elsewhere", func(ctx SpecContext) {
+		elsewhere := newWorld(ctx)
+		account(ctx, elsewhere.namespace, "app")
+		elsewhere.grantTo(ctx, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: w.namespace, Name: manager},
+			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}})
+		Eventually(func() error { return ask(ctx, single, elsewhere.namespace, "app", 600, "sso") }).WithTimeout(10 * time.Second).Should(Succeed())
+		Expect(ask(ctx, single, elsewhere.namespace, "app", 600, "kubernetes")).To(MatchError(ContainSubstring("API server itself")))
+	})
+
 	It("concerns nobody else", func(ctx SpecContext) {
 		Expect(ask(ctx, k8s, w.namespace, "app", 7200, "https://kubernetes.default.svc")).To(Succeed(), "an admin")
 		w.grant(ctx, "other", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}})
@@ -581,7 +619,7 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 	It("and the shipped rights are all that the operator needs", func(ctx SpecContext) {
 		w.identities = true
 		w.user = user(own.Name, manager)
-		a := w.newAuthority(ctx, "app")
+		a := w.newAuthority(ctx)
 		var s corev1.ServiceAccount
 		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: "app"}, &s)).To(Succeed())
 		s.Annotations = map[string]string{v1alpha1.AllowedAudiencesAnnotation: a.tokenURL(), v1alpha1.AllowedHostsAnnotation: a.host()}

@@ -60,7 +60,7 @@ func wellKnown(audience string) bool {
 	case !found:
 		host = audience
 	case scheme != "https" && scheme != "http":
-		return false // api://AzureADTokenExchange, urn:…
+		return false // such as Entra's
 	}
 	host, _, _ = strings.Cut(host, "/")
 	host, _, _ = strings.Cut(host, ":")
