@@ -21,11 +21,13 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -59,10 +61,12 @@ type authority struct {
 	// refreshable hands out refresh tokens too.
 	refreshable bool
 
-	mu       sync.Mutex
-	requests []url.Values
-	refused  []string
-	seen     map[string]bool
+	mu sync.Mutex
+	// throttled answers nothing but 429.
+	throttled bool
+	requests  []url.Values
+	refused   []string
+	seen      map[string]bool
 }
 
 // newAuthority starts an authority that trusts ServiceAccount app of the world.
@@ -112,6 +116,12 @@ func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
+	if a.throttled {
+		a.requests = append(a.requests, nil)
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+		return
+	}
 	if err := a.judge(r); err != nil {
 		a.refused = append(a.refused, err.Error())
 		w.WriteHeader(http.StatusBadRequest)
@@ -195,6 +205,13 @@ func (a *authority) verify(issued string) error {
 	}
 	a.seen[claims.ID] = true
 	return nil
+}
+
+// throttle makes it answer nothing but 429 from now on.
+func (a *authority) throttle() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.throttled = true
 }
 
 // got is how many requests arrived.
@@ -342,6 +359,28 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		Expect(k8s.Update(ctx, account)).To(Succeed())
 		w.clock.Step(30 * time.Second)
 		w.ready(ctx, pt)
+	})
+
+	It("is waited for without a turn at the provider", func(ctx SpecContext) {
+		w.operator()
+		pt := w.create(ctx, w.federated(ctx, a, nil))
+		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
+		a.throttle()
+		Expect(k8s.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "other", Annotations: map[string]string{
+			v1alpha1.AllowedAudiencesAnnotation: a.tokenURL(), v1alpha1.AllowedHostsAnnotation: a.host(),
+		}}})).To(Succeed())
+		other := pt.DeepCopy()
+		other.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "other"}
+		other.Spec.Credentials.ServiceAccount.Name = "other"
+		w.becomes(ctx, w.create(ctx, other), v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonThrottled)
+
+		By("looking again although the provider wants to be left alone for an hour")
+		for range 2 {
+			looked := w.requests.snapshot()["GET serviceaccounts"]
+			w.clock.Step(30 * time.Second)
+			Eventually(func() int { return w.requests.snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
+		}
+		Expect(a.got()).To(Equal(1))
 	})
 
 	It("that does not come within ten minutes needs a person", func(ctx SpecContext) {
@@ -591,6 +630,17 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 		Expect(ask(ctx, single, w.namespace, "app", 600, "sso")).To(Succeed())
 		Expect(ask(ctx, single, w.namespace, manager, 600, "sso")).To(MatchError(ContainSubstring("no token of its own")))
 		Expect(ask(ctx, single, w.namespace, "app", 600, "kubernetes")).To(MatchError(ContainSubstring("API server itself")))
+	})
+
+	It("takes further audiences of the API server from who runs the cluster", func(ctx SpecContext) {
+		Expect(ask(ctx, operator, w.namespace, "app", 600, unlistedAudience)).To(Succeed())
+		policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "providertoken-workload-identity"}}
+		change := fmt.Sprintf(`[{"op":"test","path":"/spec/variables/0/name","value":"others"},{"op":"replace","path":"/spec/variables/0/expression","value":%q}]`,
+			fmt.Sprintf("[%q]", unlistedAudience))
+		Expect(k8s.Patch(ctx, policy, client.RawPatch(types.JSONPatchType, []byte(change)))).To(Succeed())
+		Eventually(func() error { return ask(ctx, operator, w.namespace, "app", 600, unlistedAudience) }).
+			WithTimeout(30 * time.Second).WithPolling(50 * time.Millisecond).Should(MatchError(ContainSubstring("API server itself")))
+		Expect(ask(ctx, operator, w.namespace, "app", 600, "sso")).To(Succeed())
 	})
 
 	It("keeps to an operator of one namespace also what somebody gave it elsewhere", func(ctx SpecContext) {
