@@ -13,6 +13,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -27,10 +30,12 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/providersim"
@@ -525,6 +530,30 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		w.becomes(ctx, w.create(ctx, pt), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
 		Expect(w.resolved(ctx, pt)).To(ContainSubstring("remove credentials.serviceAccount"))
 		Expect(w.sim.Generic.Calls()).To(BeEmpty())
+	})
+})
+
+var _ = Describe("docs/workload-identity.md", func() {
+	It("shows objects that the API server accepts", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		page, err := os.ReadFile(filepath.Join("..", "..", "docs", "workload-identity.md"))
+		Expect(err).NotTo(HaveOccurred())
+		shown := map[string]int{}
+		for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+			for doc := range strings.SplitSeq(block[1], "\n---\n") {
+				o := &unstructured.Unstructured{}
+				Expect(yaml.Unmarshal([]byte(doc), &o.Object)).To(Succeed())
+				if o.GetKind() == "" {
+					continue // a kustomization
+				}
+				if o.GetKind() != "ClusterTokenProvider" {
+					o.SetNamespace(w.namespace)
+				}
+				Expect(k8s.Create(ctx, o, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))).To(Succeed(), doc)
+				shown[o.GetKind()]++
+			}
+		}
+		Expect(shown).To(Equal(map[string]int{"ServiceAccount": 1, "ProviderToken": 1, "ClusterTokenProvider": 3}))
 	})
 })
 
