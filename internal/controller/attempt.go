@@ -12,6 +12,7 @@ import (
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/token"
+	"github.com/providertoken/operator/internal/workload"
 )
 
 // attemptsAfterPanic is what a panic counts for: it will most likely happen again.
@@ -25,16 +26,20 @@ type Exchanger interface {
 // attempt is one try to get a token, with everything it needs: it runs outside
 // of the reconcile, and reads nothing that may change meanwhile.
 type attempt struct {
-	r       *Reconciler
-	name    types.NamespacedName
-	uid     types.UID
-	label   string // of the provider, for metrics
-	res     provider.Resolved
-	trust   exchange.Trust
-	input   provider.RequestInput
-	inputs  string
-	basis   string
-	request string
+	r     *Reconciler
+	name  types.NamespacedName
+	uid   types.UID
+	label string // of the provider, for metrics
+	res   provider.Resolved
+	trust exchange.Trust
+	input provider.RequestInput
+	// identity is the ServiceAccount whose token is a credential too, nil when there is
+	// none; issued is that token, which lives no longer than the attempt.
+	identity *identity
+	issued   token.Secret
+	inputs   string
+	basis    string
+	request  string
 	// issuer is asked where the token endpoint is; nil when that is known anyway.
 	issuer *issuer
 	// provisioning is set when credentials are to be made instead of a token.
@@ -49,12 +54,15 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		r.Scheduler.Cancel(string(f.pt.UID))
 		return nil
 	}
+	if r.stillWithheld(ctx, f) {
+		return nil
+	}
 	if err := r.probe(ctx, f); err != nil || f.unwritable != nil {
 		return err
 	}
 	a := &attempt{
 		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
-		res: f.resolved, trust: f.trust, input: f.ask(),
+		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
 		issuer: f.issuer, provisioning: f.provisioning,
 	}
@@ -157,6 +165,8 @@ type verdict struct {
 	made provider.Credentials
 	// again tells that nothing came of the attempt, and that the next look knows more.
 	again bool
+	// withheld is why there was no token of the ServiceAccount; empty when that is not it.
+	withheld workload.Kind
 }
 
 // outcome is what the scheduler learns from a verdict about the host.
@@ -205,7 +215,7 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 // failed is the failure that follows last.
 func (a *attempt) failed(v verdict, last *failure) *failure {
 	next := &failure{
-		err: v.err, ours: v.ours, reason: v.reason, frozenUntil: v.frozenUntil,
+		err: v.err, ours: v.ours, reason: v.reason, withheld: v.withheld, frozenUntil: v.frozenUntil,
 		attempt: 1, at: a.r.Clock.Now(), basis: a.basis, request: a.request,
 	}
 	if last != nil && last.basis == a.basis {
@@ -233,6 +243,9 @@ func (a *attempt) obtain(ctx context.Context) verdict {
 
 // mint tries the refresh token first, if there is one, and then the primary credentials.
 func (a *attempt) mint(ctx context.Context) verdict {
+	if v := a.authenticate(ctx); v != nil {
+		return *v
+	}
 	if refresh := a.refreshToken(); !refresh.IsZero() {
 		in := a.input
 		in.RefreshToken = refresh
@@ -302,6 +315,9 @@ func noRecord(err error) *provider.Error {
 // ask makes one exchange.
 func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Token, *provider.Error) {
 	in.Now, in.ID = a.r.Clock.Now(), uuid.NewString()
+	if a.identity != nil {
+		in.Credentials = a.identity.with(in.Credentials, a.issued)
+	}
 	req, err := a.res.NewRequest(in)
 	if err != nil {
 		return token.Token{}, typed(err)
