@@ -11,6 +11,7 @@ import (
 
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/token"
 )
 
@@ -37,6 +38,8 @@ type attempt struct {
 	request string
 	// expires is when the token at hand does; zero when there is none.
 	expires time.Time
+	// rotation is set where the refresh token is itself the credential.
+	rotation *rotation.Want
 }
 
 // pursue sees to it that a needed token is on its way, and that one no longer needed is not.
@@ -51,7 +54,7 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 	a := &attempt{
 		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
 		res: f.resolved, trust: f.trust, input: f.ask(),
-		inputs: f.inputs, basis: f.basis(), request: f.request(),
+		inputs: f.inputs, basis: f.basis(), request: f.request(), rotation: f.rotationWant(),
 	}
 	if f.live() {
 		a.expires = f.held.Token.ExpiresAt
@@ -146,6 +149,10 @@ type verdict struct {
 	// ours is true when the operator itself kept the request back, so that nothing
 	// was learnt about the provider.
 	ours bool
+	// hold is why the refresh token that is itself the credential must not be used now.
+	hold *rotation.Hold
+	// unstored is true when the refresh token that came with the token is in memory only.
+	unstored bool
 }
 
 // outcome is what the scheduler learns from a verdict about the host.
@@ -175,6 +182,9 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 	a.r.memory.update(a.uid, func(m *recollection) {
 		if v.err == nil {
 			m.minted = &minted{token: v.token, inputs: a.inputs, request: a.request}
+			if v.unstored {
+				m.minted.unstored = &unstored{state: a.rotation.State(), tries: 1, at: a.r.Clock.Now()}
+			}
 			return
 		}
 		m.failure = a.failed(v, m.failure)
@@ -188,7 +198,7 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 // failed is the failure that follows last.
 func (a *attempt) failed(v verdict, last *failure) *failure {
 	next := &failure{
-		err: v.err, ours: v.ours, frozenUntil: v.frozenUntil,
+		err: v.err, ours: v.ours, frozenUntil: v.frozenUntil, hold: v.hold,
 		attempt: 1, at: a.r.Clock.Now(), basis: a.basis, request: a.request,
 	}
 	if last != nil && last.basis == a.basis {
@@ -199,6 +209,9 @@ func (a *attempt) failed(v verdict, last *failure) *failure {
 
 // mint tries the refresh token first, if there is one, and then the primary credentials.
 func (a *attempt) mint(ctx context.Context) verdict {
+	if a.rotation != nil {
+		return a.rotate(ctx)
+	}
 	if refresh := a.refreshToken(); !refresh.IsZero() {
 		in := a.input
 		in.RefreshToken = refresh
@@ -267,17 +280,31 @@ func noRecord(err error) *provider.Error {
 
 // ask makes one exchange.
 func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Token, *provider.Error) {
+	ctx, cancel := context.WithTimeout(ctx, patience(a.expires, a.r.Clock.Now()))
+	defer cancel()
+	req, answer, failed := a.send(ctx, in)
+	if failed != nil {
+		return token.Token{}, failed
+	}
+	return a.judge(req, answer)
+}
+
+// send makes a request and sends it.
+func (a *attempt) send(ctx context.Context, in provider.RequestInput) (provider.Request, provider.Answer, *provider.Error) {
 	in.Now, in.ID = a.r.Clock.Now(), uuid.NewString()
 	req, err := a.res.NewRequest(in)
 	if err != nil {
-		return token.Token{}, typed(err)
+		return req, provider.Answer{}, typed(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience(a.expires, in.Now))
-	defer cancel()
 	answer, err := a.r.Exchanger.Do(ctx, req, a.trust)
 	if err != nil {
-		return token.Token{}, typed(err)
+		return req, provider.Answer{}, typed(err)
 	}
+	return req, answer, nil
+}
+
+// judge reads a token out of an answer.
+func (a *attempt) judge(req provider.Request, answer provider.Answer) (token.Token, *provider.Error) {
 	got, err := a.res.Decode(req, answer)
 	if err != nil {
 		return token.Token{}, typed(err)

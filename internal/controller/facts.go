@@ -18,6 +18,7 @@ import (
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/schedule"
 	"github.com/providertoken/operator/internal/target"
 )
@@ -38,6 +39,8 @@ type facts struct {
 	resolved    provider.Resolved
 	credentials provider.Credentials
 	trust       exchange.Trust
+	// rotation is set where the refresh token is itself the credential.
+	rotation *rotation.Want
 	// blocked is why no exchange can be tried.
 	blocked *problem
 
@@ -121,7 +124,9 @@ func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
 	// A request that cannot be made is found now, not in the queue.
 	if _, err := f.resolved.NewRequest(f.ask()); err != nil {
 		f.blocked = inputProblem(err, f.pt)
+		return nil
 	}
+	f.blocked = f.prepareRotation(w)
 	return nil
 }
 
@@ -139,7 +144,11 @@ func (f *facts) ask() provider.RequestInput {
 
 // basis is what an attempt would be made with; another basis deserves another try.
 func (f *facts) basis() string {
-	return strings.Join([]string{f.inputs, string(f.origin.Kind), f.origin.Version, version(f.credentials)}, "|")
+	parts := []string{f.inputs, string(f.origin.Kind), f.origin.Version, version(f.credentials)}
+	if f.rotation != nil {
+		parts = append(parts, f.rotation.Confirmation)
+	}
+	return strings.Join(parts, "|")
 }
 
 // observe looks at the target: in the cache when that can be believed, else live.
@@ -283,7 +292,11 @@ const maxRequest = 128
 
 // requested is the value of the refresh request, shortened where it is very long.
 func requested(pt *v1alpha1.ProviderToken) string {
-	value := pt.Annotations[v1alpha1.RefreshRequestedAtAnnotation]
+	return bounded(pt.Annotations[v1alpha1.RefreshRequestedAtAnnotation])
+}
+
+// bounded is an annotation's value, or a hash of it where it is very long.
+func bounded(value string) string {
 	if len(value) <= maxRequest {
 		return value
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/schedule"
 	"github.com/providertoken/operator/internal/target"
 )
@@ -68,6 +69,8 @@ type failure struct {
 	err *provider.Error
 	// ours is true when the operator itself kept the request back.
 	ours bool
+	// hold is why the refresh token that is itself the credential must not be used now.
+	hold *rotation.Hold
 	// frozenUntil is set when the login is not to be tried before.
 	frozenUntil time.Time
 	attempt     int
@@ -80,6 +83,9 @@ type failure struct {
 
 // definite failures do not get better by trying again.
 func (f *failure) definite() bool {
+	if f.hold != nil {
+		return f.retryAt(time.Time{}, "").IsZero()
+	}
 	switch f.err.Kind {
 	case provider.Denied, provider.LoginDenied, provider.Input, provider.Misconfigured:
 		return true
@@ -93,6 +99,9 @@ func (f *failure) retryAt(expires time.Time, seed string) time.Time {
 	if !f.frozenUntil.IsZero() {
 		return f.frozenUntil
 	}
+	if f.hold != nil {
+		return retryHold(f.hold, f.at)
+	}
 	return schedule.RetryAt(schedule.Failure{
 		Class: schedule.Class(f.err.Kind), Attempt: f.attempt, At: f.at,
 		Expires: expires, RetryAfter: f.err.RetryAfter, Seed: seed,
@@ -105,8 +114,14 @@ func (f *failure) problem(o origin, host string, expires time.Time, live bool) *
 		Condition: v1alpha1.TokenIssuedCondition,
 		Message:   fmt.Sprintf("%s at %s: %s", o.Name, host, f.err.Error()),
 	}
+	if f.hold != nil {
+		p = holdProblem(f.hold)
+	}
 	if live {
 		p = p.until(expires)
+	}
+	if f.hold != nil {
+		return p
 	}
 	switch f.err.Kind {
 	case provider.Input:

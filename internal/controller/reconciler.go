@@ -20,6 +20,7 @@ import (
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/propagation"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/target"
 )
 
@@ -57,6 +58,8 @@ type Reconciler struct {
 	Scheduler *exchange.Scheduler
 	// Logins keeps accounts from being locked.
 	Logins *Logins
+	// Rotation keeps refresh tokens that are themselves the credential.
+	Rotation *rotation.Book
 	// Clock is the only source of time.
 	Clock clock.WithDelayedExecution
 	// Events takes one event for each transition.
