@@ -28,12 +28,12 @@ type ledger struct {
 	// spent are the intents that a use followed.
 	spent map[string]bool
 
-	violations    []string
-	replays       int // uses of a token that a server had seen before
-	unseen        int // replays of which the first use never reached the server
-	revocations   int // families that ended because a used token came back
-	rotations     int
-	refusals      int
+	violations  []string
+	replays     int // uses of a token that a server had seen before
+	unseen      int // replays of which the first use never reached the server
+	revocations int // families that ended because a used token came back
+	rotations   int
+	refusals    int
 }
 
 // intent as in the record of a state Secret.
@@ -151,3 +151,25 @@ func (l *ledger) found() []string {
 }
 
 func short(secret string) string { return "…" + secret[max(0, len(secret)-6):] }
+
+// unused tells whether no server has seen this refresh token.
+func (l *ledger) unused(refresh string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return refresh != "" && l.uses[refresh] == 0
+}
+
+// explain says why a person is needed where refresh is in the state; empty when
+// there was no need.
+func (l *ledger) explain(refresh string, open *intent) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next := l.successor[refresh]
+	switch {
+	case next != "" && !l.stored[next]:
+		return "its successor died in a crash"
+	case open != nil && open.Replays > 0:
+		return "two crashes while it was sent"
+	}
+	return ""
+}
