@@ -122,6 +122,7 @@ var _ = Describe("discovery", func() {
 		w.stepToRefresh(ctx, pt) // more than an hour later
 
 		w.sim.Generic.SetDocument(oidcDocument, metadata(w.sim.Generic.IssuerURL(), w.sim.PlantPredict.TokenURL()))
+		w.settle(ctx, pt)
 		w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
 		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonHostNotAllowed)
 		Expect(w.sim.PlantPredict.Calls()).To(BeEmpty())

@@ -82,6 +82,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 		Events:      mgr.GetEventRecorder("providertoken"),
 		Metrics:     p.Metrics,
 		Log:         log,
+		Namespaces:  p.Namespaces,
 		Options:     p.Options,
 	}
 	r.Scheduler = exchange.NewScheduler(exchange.SchedulerOptions{Clock: p.Clock, PerNamespace: perNamespace, Total: inFlight, Panicked: func(key string, _ any) {

@@ -67,8 +67,10 @@ type Reconciler struct {
 	// Metrics counts.
 	Metrics *metrics.Metrics
 	// Log is for what happens outside of a reconcile.
-	Log     logr.Logger
-	Options Options
+	Log logr.Logger
+	// Namespaces to work in; all when empty.
+	Namespaces []string
+	Options    Options
 	// Propagation knows when pods were told; nil when they are not.
 	Propagation *propagation.Teller
 

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -183,6 +184,9 @@ func (r *Reconciler) usersOfPlatform(ctx context.Context, o client.Object) []rec
 // inNamespace finds the ProviderTokens of a namespace that use ClusterTokenProviders,
 // which may judge them by its labels.
 func (r *Reconciler) inNamespace(ctx context.Context, o client.Object) []reconcile.Request {
+	if len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, o.GetName()) {
+		return nil
+	}
 	var list v1alpha1.ProviderTokenList
 	if err := r.Client.List(ctx, &list, client.InNamespace(o.GetName()), client.UnsafeDisableDeepCopy); err != nil {
 		r.Log.Error(err, "finding the ProviderTokens of a namespace", "namespace", o.GetName())

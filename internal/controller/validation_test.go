@@ -91,8 +91,8 @@ func ruleCases() []ruleCase {
 		{name: "the name of a TokenProvider", kind: "TokenProvider", accepted: "base: UP42", refused: "base: UP42\nNAME: " + long, message: "the name must have at most 49"},
 		{name: "a TokenProvider's ConfigMap", kind: "TokenProvider", accepted: "base: UP42\ncaBundleRef: {name: ca}", refused: "base: UP42\ncaBundleRef: {name: ca, namespace: ns}", message: "a TokenProvider reads ConfigMaps"},
 		{name: "the name of a ClusterTokenProvider", kind: "ClusterTokenProvider", accepted: "base: UP42", refused: "base: UP42\nNAME: " + long[:43], message: "the name must have at most 42"},
-		{name: "who may use the platform's credentials", kind: "ClusterTokenProvider", accepted: "base: UP42\ncredentials: {namespace: n, secretName: c}\nallow: {namespaces: {names: [a]}}", refused: "base: UP42\ncredentials: {namespace: n, secretName: c}", message: "credentials and allow go together"},
-		{name: "the platform's Secret", kind: "ClusterTokenProvider", accepted: "base: UP42\ncredentials: {namespace: n, keys: [{name: username, secretName: a, key: u}]}\nallow: {namespaces: {names: [a]}}", refused: "base: UP42\ncredentials: {namespace: n}\nallow: {namespaces: {names: [a]}}", message: "set secretName to the credential Secret"},
+		{name: "who may use the platform's credentials", kind: "ClusterTokenProvider", accepted: "base: UP42\ncredentials: {namespace: ns, secretName: c}\nallow: {namespaces: {names: [a]}}", refused: "base: UP42\ncredentials: {namespace: ns, secretName: c}", message: "credentials and allow go together"},
+		{name: "the platform's Secret", kind: "ClusterTokenProvider", accepted: "base: UP42\ncredentials: {namespace: ns, keys: [{name: username, secretName: a, key: u}]}\nallow: {namespaces: {names: [a]}}", refused: "base: UP42\ncredentials: {namespace: ns}\nallow: {namespaces: {names: [a]}}", message: "set secretName to the credential Secret"},
 		{name: "a ClusterTokenProvider's ConfigMap", kind: "ClusterTokenProvider", accepted: "base: UP42\ncaBundleRef: {name: ca, namespace: ns}", refused: "base: UP42\ncaBundleRef: {name: ca}", message: "a ClusterTokenProvider has no namespace"},
 	}
 }

@@ -14,16 +14,6 @@ const (
 	oauthMetadata = "/.well-known/oauth-authorization-server"
 )
 
-// Metadata is what an issuer says of itself (RFC 8414 §2), as far as it matters here.
-type Metadata struct {
-	// Issuer is exactly the one that was asked for.
-	Issuer string
-	// TokenEndpoint is an absolute https URL.
-	TokenEndpoint string
-	// MTLSTokenEndpoint is that of mtls_endpoint_aliases (RFC 8705 §5), or empty.
-	MTLSTokenEndpoint string
-}
-
 // MetadataURLs lists where an issuer's metadata may be, in the order in which to ask:
 // where OpenID Connect puts them, since most issuers follow it, then where RFC 8414
 // does. The error is an *Error of kind Input: an issuer that is not an absolute https
@@ -45,7 +35,7 @@ func checkIssuer(issuer string) (*url.URL, error) {
 		return nil, inputf("write the issuer as its metadata does, such as https://sso.example.com/realms/corp",
 			"issuerURL is not an absolute https URL without user, query and fragment (RFC 8414 §2)")
 	}
-	return u, checkHost(u)
+	return u, checkHost("issuerURL", u)
 }
 
 // MetadataRequest asks for the metadata at one of MetadataURLs. It carries no credential.

@@ -21,8 +21,7 @@ type Provisioning struct {
 	// URL gets the request.
 	URL string
 
-	step     ProvisioningStep
-	required []string
+	step ProvisioningStep
 }
 
 // Provision makes every choice that the definition's provisioning step leaves open, as
@@ -57,7 +56,7 @@ func (d Definition) Provision(parameters map[string]string, has func(canonical s
 	if err != nil {
 		return Provisioning{}, err
 	}
-	p := Provisioning{Login: resolved, Method: step.To, URL: fill(step.URL, values), step: step, required: to.required()}
+	p := Provisioning{Login: resolved, Method: step.To, URL: fill(step.URL, values), step: step}
 	return p, checkTokenURL(p.URL)
 }
 
@@ -145,46 +144,6 @@ func (s ProvisioningStep) method() string {
 		return http.MethodPost
 	}
 	return s.Method
-}
-
-// validateProvisioning looks at the step of a definition with Methods.
-func (d Definition) validateProvisioning() error {
-	step := d.Provisioning
-	if step == nil {
-		return nil
-	}
-	names := d.methodNames()
-	if !slices.Contains(names, step.From) || !slices.Contains(names, step.To) || step.From == step.To {
-		return inputf("name two of the definition's methods", "provisioning.from and provisioning.to do not name two methods")
-	}
-	to, err := d.WithMethod(step.To)
-	if err != nil {
-		return err
-	}
-	sample := map[string]string{}
-	for _, p := range to.Parameters {
-		sample[p.Name] = p.sample()
-	}
-	if err := checkTokenURL(fill(step.URL, sample)); err != nil {
-		return inputf("write an absolute https URL", "provisioning.url is not usable")
-	}
-	if m := step.method(); m != http.MethodPost && m != http.MethodPut {
-		return inputf("use POST or PUT", "provisioning.method has an unknown value")
-	}
-	if err := (Definition{Request: RequestFormat{Headers: step.Headers}}).validateHeaders(); err != nil {
-		return err
-	}
-	for _, name := range to.withDefaults().required() {
-		if len(step.Credentials[name]) == 0 {
-			return inputf("say where it is in the answer", "provisioning.credentials lacks %s, which %s needs", name, step.To)
-		}
-	}
-	for name, pointers := range step.Credentials {
-		if slices.ContainsFunc(pointers, func(s string) bool { return !isPointer(s) }) {
-			return inputf("write it as /member/member (RFC 6901)", "provisioning.credentials of %s holds something that is not a JSON pointer", name)
-		}
-	}
-	return nil
 }
 
 // String names the step for people.
