@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,15 @@ func (f *facts) prepareRotation(w wallet) *problem {
 	if f.resolved.Grant != provider.RefreshToken {
 		return nil
 	}
+	if f.origin.Platform != nil {
+		// The state would be in the team's namespace, and one refresh token serves one ProviderToken.
+		return providerProblem(v1alpha1.ReasonInvalidProvider, fmt.Sprintf(
+			"ClusterTokenProvider %q has a refresh token of its own, which several ProviderTokens cannot share; set spec.credentials of a ProviderToken whose provider has none", f.origin.Name))
+	}
 	secret, key := w.where(provider.CredRefreshToken)
 	f.rotation = &rotation.Want{
 		Owner: f.name, Secret: secret, Key: key, Token: f.credentials[provider.CredRefreshToken],
-		Confirmation: bounded(f.pt.Annotations[v1alpha1.ConfirmAnnotation]),
+		Confirmation: confirmed(f.pt),
 	}
 	if state := f.rotation.State().Name; state == f.pt.TargetName() {
 		return &problem{
@@ -56,27 +62,27 @@ func (f *facts) rotationWant() *rotation.Want {
 
 // where tells which Secret and which key hold a credential.
 func (w wallet) where(canonical string) (secret, key string) {
-	for _, k := range w.refs.Keys {
+	for _, k := range w.from.keys {
 		if string(k.Name) == canonical {
-			secret = k.SecretName
-			if secret == "" {
-				secret = w.refs.SecretName
-			}
-			return secret, k.Key
+			return cmp.Or(k.SecretName, w.from.secretName), k.Key
 		}
 	}
+	read := w.reader(w.from.secretName)
 	for _, key := range w.def.Keys(canonical) {
-		if _, ok := w.read(w.refs.SecretName, key); ok {
-			return w.refs.SecretName, key
+		if v, ok := provider.FindKey(key, read); ok && !v.IsZero() {
+			return w.from.secretName, key
 		}
 	}
-	return w.refs.SecretName, canonical
+	return w.from.secretName, canonical
 }
 
 // rotate uses the refresh token that is itself the credential: only with the
 // consent of its durable record, and with that record brought up to date before
 // anything else happens.
 func (a *attempt) rotate(ctx context.Context) verdict {
+	if a.rotation == nil {
+		return verdict{again: true} // planned before the endpoint was known
+	}
 	use, err := a.r.Rotation.Begin(ctx, *a.rotation)
 	if hold, ok := errors.AsType[*rotation.Hold](err); ok {
 		return verdict{ours: true, hold: hold, err: &provider.Error{Kind: provider.RefreshDenied, Problem: "the refresh token must not be used"}}
