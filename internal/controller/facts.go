@@ -18,6 +18,7 @@ import (
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/schedule"
 	"github.com/providertoken/operator/internal/target"
 )
@@ -46,6 +47,8 @@ type facts struct {
 	issuer *issuer
 	// provisioning is set while credentials have to be made before a token can be had.
 	provisioning *provisioningAttempt
+	// rotation is set where the refresh token is itself the credential.
+	rotation *rotation.Want
 	// blocked is why no exchange can be tried.
 	blocked *problem
 
@@ -164,7 +167,7 @@ func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *p
 	if _, err := f.resolved.NewRequest(f.rehearsal()); err != nil {
 		return f.inputProblem(err)
 	}
-	return nil
+	return f.prepareRotation(w)
 }
 
 // trusted decides whether the credentials may be sent to the endpoint, and how far it is trusted.
@@ -220,7 +223,7 @@ func (f *facts) basis() string {
 // confirmation is a person's consent to what cannot be undone, where that is in question:
 // elsewhere the annotation means nothing.
 func (f *facts) confirmation() string {
-	if f.provisioning == nil {
+	if f.provisioning == nil && f.rotation == nil {
 		return ""
 	}
 	return confirmed(f.pt)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/schedule"
 	"github.com/providertoken/operator/internal/target"
 	"github.com/providertoken/operator/internal/workload"
@@ -73,6 +74,8 @@ type failure struct {
 	reason string
 	// withheld is why there was no token of the ServiceAccount; empty when that is not it.
 	withheld workload.Kind
+	// hold is why the refresh token that is itself the credential must not be used now.
+	hold *rotation.Hold
 	// frozenUntil is set when the login is not to be tried before.
 	frozenUntil time.Time
 	attempt     int
@@ -85,6 +88,9 @@ type failure struct {
 
 // definite failures do not get better by trying again.
 func (f *failure) definite() bool {
+	if f.hold != nil {
+		return f.retryAt(time.Time{}, "").IsZero()
+	}
 	switch f.err.Kind {
 	case provider.Denied, provider.LoginDenied, provider.Input, provider.Misconfigured:
 		return true
@@ -101,6 +107,9 @@ func (f *failure) retryAt(expires time.Time, seed string) time.Time {
 	if at := f.withheldRetry(); !at.IsZero() {
 		return at
 	}
+	if f.hold != nil {
+		return retryHold(f.hold, f.at)
+	}
 	return schedule.RetryAt(schedule.Failure{
 		Class: schedule.Class(f.err.Kind), Attempt: f.attempt, At: f.at,
 		Expires: expires, RetryAfter: f.err.RetryAfter, Seed: seed,
@@ -116,10 +125,13 @@ func (f *failure) problem(o origin, host string, expires time.Time, live bool) *
 	if withheld := f.withheldProblem(); withheld != nil {
 		p = withheld
 	}
+	if f.hold != nil {
+		p = holdProblem(f.hold)
+	}
 	if live {
 		p = p.until(expires)
 	}
-	if f.withheld != "" {
+	if f.withheld != "" || f.hold != nil {
 		return p
 	}
 	switch f.err.Kind {

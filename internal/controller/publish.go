@@ -21,6 +21,9 @@ import (
 // token that was just minted, or a repair with the one at hand. A token that was
 // minted stays in memory until it is published or the spec changes.
 func (r *Reconciler) publish(ctx context.Context, f *facts) error {
+	if r.store(ctx, f); f.unstoredProblem() != nil {
+		return nil
+	}
 	content, fresh := r.content(f)
 	if content == nil || f.unwritable != nil {
 		return nil

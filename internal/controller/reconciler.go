@@ -21,6 +21,7 @@ import (
 	"github.com/providertoken/operator/internal/propagation"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/provisioning"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/target"
 	"github.com/providertoken/operator/internal/workload"
 )
@@ -65,6 +66,8 @@ type Reconciler struct {
 	Logins *Logins
 	// Provisioned keeps credentials that providers make once.
 	Provisioned *provisioning.Keeper
+	// Rotation keeps refresh tokens that are themselves the credential.
+	Rotation *rotation.Book
 	// Clock is the only source of time.
 	Clock clock.WithDelayedExecution
 	// Events takes one event for each transition.

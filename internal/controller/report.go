@@ -55,6 +55,9 @@ func (f *facts) validityLeft() (time.Duration, bool) {
 
 // issuing is what keeps a needed token from being issued; nil when nothing does.
 func (r *Reconciler) issuing(f *facts) *problem {
+	if p := f.unstoredProblem(); p != nil {
+		return p
+	}
 	if last := f.mem.failure; last != nil && f.need() != "" && last.basis == f.basis() {
 		return last.problem(f.origin, f.host(), f.expires(), f.live())
 	}

@@ -42,6 +42,8 @@ type world struct {
 	timeout time.Duration
 	// gate, when set, holds back what one of the operator's watches says.
 	gate *watchGate
+	// faults, when set, stands between the operator and the API server.
+	faults func(http.RoundTripper) http.RoundTripper
 	// shard, when set, selects the ProviderTokens of the operator.
 	shard labels.Selector
 	// around, when set, stands between the operator and the network.
@@ -129,6 +131,9 @@ func (w *world) operator() (stop func()) {
 	}
 	if w.gate != nil {
 		cfg.Wrap(w.gate.wrap)
+	}
+	if w.faults != nil {
+		cfg.Wrap(w.faults)
 	}
 	caches, err := controller.CacheOptions(w.served(), w.shard)
 	Expect(err).NotTo(HaveOccurred())
