@@ -178,6 +178,8 @@ func TestCheckRefusesTargets(t *testing.T) {
 		{"data key of dots", data(".."), "not a valid key"},
 		{"data key token", data("token"), "reserved for the operator"},
 		{"data key expires-at", data("expires-at"), "reserved for the operator"},
+		{"data key previous-token", data("previous-token"), "reserved for the operator"},
+		{"data key previous-expires-at", data("previous-expires-at"), "reserved for the operator"},
 		{"type of Kubernetes", typed("kubernetes.io/service-account-token"), "not for tokens"},
 		{"type of a part of Kubernetes", typed("bootstrap.kubernetes.io/token"), "not for tokens"},
 		{"type of k8s.io", typed("x.k8s.io/y"), "not for tokens"},
@@ -188,6 +190,8 @@ func TestCheckRefusesTargets(t *testing.T) {
 			Type: "kubernetes.io/dockerconfigjson", Data: map[string]v1alpha1.TemplateText{".dockerconfigjson": "{{.token}}"}}}, "must hold a JSON object"},
 		{"format's keys replaced although the type needs them", v1alpha1.Target{Format: v1alpha1.BasicAuthFormat,
 			Template: &v1alpha1.SecretTemplate{Keys: v1alpha1.ReplaceKeys, Data: map[string]v1alpha1.TemplateText{"x": "y"}}}, "needs the key username or password"},
+		{"keys replaced although the previous token needs them", v1alpha1.Target{KeepPrevious: true,
+			Template: &v1alpha1.SecretTemplate{Keys: v1alpha1.ReplaceKeys, Data: map[string]v1alpha1.TemplateText{"x": "y"}}}, "needs the keys that the operator makes"},
 		{"keys replaced by nothing", v1alpha1.Target{Template: &v1alpha1.SecretTemplate{Keys: v1alpha1.ReplaceKeys}}, "leaves nothing"},
 	}
 	for _, tt := range tests {
