@@ -3,6 +3,7 @@ package target
 import (
 	"errors"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 )
@@ -66,5 +67,24 @@ func TestPercentEncodeLetsNothingOutOfAnyPartOfAURL(t *testing.T) {
 	}
 	if u.Host != "host.example.com" {
 		t.Errorf("the host became %q", u.Host)
+	}
+}
+
+func TestEveryFunctionIsPublished(t *testing.T) {
+	text, err := os.ReadFile("../../docs/formats.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "## What templates know")
+	section, _, _ = strings.Cut(section, "\n## ")
+	for name := range knownFunctions() {
+		if !strings.Contains(section, "`"+name+"`") {
+			t.Errorf("docs/formats.md does not name %s", name)
+		}
+	}
+	for name := range templateVariables(sampleToken()) {
+		if !strings.Contains(section, "`."+name+"`") {
+			t.Errorf("docs/formats.md does not name .%s", name)
+		}
 	}
 }

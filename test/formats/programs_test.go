@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
@@ -105,14 +106,42 @@ func TestNpmLogsIntoItsRegistry(t *testing.T) {
 	})
 }
 
-func TestGDALReadsItsHeaderFile(t *testing.T) {
+func TestGDALReadsItsHeaderFileBeforeEachRequest(t *testing.T) {
 	gdalinfo := installed(t, "apt-get install gdal-bin", "gdalinfo")
-	each(t, samples(), func(t *testing.T, access string) {
-		g := newGuard(t, notFound)
-		directory := mounted(t, secret(t, "gdal.yaml", access))
-		_, _ = run(t, []string{"GDAL_HTTP_HEADER_FILE=" + filepath.Join(directory, "header")}, "", gdalinfo, "/vsicurl/"+g.URL+"/scene.tif")
-		g.wants(t, "Bearer "+access)
-	})
+	for way, arguments := range map[string]func(file, server string) (environment []string, scene string){
+		"by environment": func(file, server string) ([]string, string) {
+			return []string{"GDAL_HTTP_HEADER_FILE=" + file}, "/vsicurl/" + server + "/scene.tif"
+		},
+		"by path": func(file, server string) ([]string, string) {
+			return nil, "/vsicurl?header_file=" + file + "&url=" + server + "/scene.tif"
+		},
+	} {
+		t.Run(way, func(t *testing.T) {
+			each(t, samples(), func(t *testing.T, access string) {
+				directory := mounted(t, secret(t, "gdal.yaml", "first"))
+				next := secret(t, "gdal.yaml", access).Data["header"]
+				var shown []string
+				g := newGuard(t, func(w http.ResponseWriter, r *http.Request) {
+					// By path, GDAL first looks for a directory, without the file. Requests come one at a time.
+					if authorization := r.Header.Get("Authorization"); authorization != "" {
+						shown = append(shown, authorization)
+					}
+					if len(shown) == 1 {
+						if err := os.WriteFile(filepath.Join(directory, "header"), next, 0o600); err != nil {
+							t.Error(err)
+						}
+					}
+					http.ServeContent(w, r, "scene.tif", time.Time{}, strings.NewReader(strings.Repeat("no image", 100)))
+				})
+				environment, scene := arguments(filepath.Join(directory, "header"), g.URL)
+				_, _ = run(t, environment, "", gdalinfo, scene)
+				if len(shown) < 2 || shown[0] != "Bearer first" {
+					t.Fatalf("%d requests, the first with %q", len(shown), shown)
+				}
+				same(t, shown[1], "Bearer "+access)
+			})
+		})
+	}
 }
 
 func TestRcloneTakesTheNextTokenWhenOneIsRefused(t *testing.T) {
