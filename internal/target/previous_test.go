@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -148,7 +149,7 @@ func TestPreviousTokensAreReadBackAsTheyWereWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if string(s.Data[PreviousTokenKey]) == string(s.Data[TokenKey]) {
+		if bytes.Equal(s.Data[PreviousTokenKey], s.Data[TokenKey]) {
 			t.Fatal("the previous token is the current one")
 		}
 		o := Observe(newOwner(keeping), s)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +51,17 @@ func samples() []sample {
 		{"syntax of its own", `x, y: [z] {a: b} = c | d > e & f * g ? h @ i`},
 		{"signs at its ends", `:=-+/ a +/==`},
 	}
+}
+
+// hard is for programs that take long to start.
+func hard() []sample {
+	var some []sample
+	for _, s := range samples() {
+		if slices.Contains([]string{"every character", "a very long JWT", "a quoted one", "variables"}, s.name) {
+			some = append(some, s)
+		}
+	}
+	return some
 }
 
 func jwt(length int) string {

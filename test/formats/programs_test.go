@@ -81,7 +81,7 @@ func TestGitSendsTheHeaderOfItsConfiguration(t *testing.T) {
 
 func TestPipLogsIntoItsIndex(t *testing.T) {
 	pip := installed(t, "apt-get install python3-pip", "pip3", "pip")
-	each(t, samples(), func(t *testing.T, access string) {
+	each(t, hard(), func(t *testing.T, access string) {
 		g := newGuard(t, notFound)
 		directory := mounted(t, secret(t, "pip.yaml", access, swap{"https://oauth2:", "http://oauth2:"}, swap{"pypi.example.com", g.host()}))
 		environment := []string{"PIP_CONFIG_FILE=" + filepath.Join(directory, "pip.conf"), "PIP_EXTRA_INDEX_URL=", "PIP_DISABLE_PIP_VERSION_CHECK=1"}
@@ -92,7 +92,7 @@ func TestPipLogsIntoItsIndex(t *testing.T) {
 
 func TestNpmLogsIntoItsRegistry(t *testing.T) {
 	npm := installed(t, "apt-get install npm", "npm")
-	each(t, samples(), func(t *testing.T, access string) {
+	each(t, hard(), func(t *testing.T, access string) {
 		g := newGuard(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write([]byte(`{"username": "viewer"}`))
@@ -177,7 +177,7 @@ func TestRcloneTakesTheNextTokenWhenOneIsRefused(t *testing.T) {
 
 func TestTheAWSCommandLineRunsTheProcess(t *testing.T) {
 	aws := installed(t, "apt-get install awscli", "aws")
-	each(t, samples(), func(t *testing.T, access string) {
+	each(t, hard(), func(t *testing.T, access string) {
 		var shown atomic.Value
 		g := newGuard(t, func(w http.ResponseWriter, r *http.Request) {
 			shown.Store(r.Header.Get("X-Amz-Security-Token"))
