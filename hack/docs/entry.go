@@ -61,7 +61,11 @@ func newWay(entry, method string, d provider.Definition) (way, error) {
 			w.parameters[p.Name] = example(p)
 		}
 	}
-	resolved, err := d.Resolve(w.parameters, func(string) bool { return true })
+	// A ready-made assertion is what a Secret rarely holds: only where nothing else will do.
+	resolved, err := d.Resolve(w.parameters, func(name string) bool { return name != provider.CredAssertion })
+	if err != nil {
+		resolved, err = d.Resolve(w.parameters, func(string) bool { return true })
+	}
 	w.resolved = resolved
 	return w, err
 }

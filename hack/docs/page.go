@@ -37,7 +37,7 @@ func (e entry) page() (string, error) {
 func (e entry) writeWays(p *strings.Builder) {
 	fmt.Fprintf(p, "%s\n\n", prose(fmt.Sprintf("There are %d ways in. The first of them whose keys are all in the credential Secret is taken, "+
 		"unless `providerRef.parameters.method` names one.", len(e.ways))))
-	p.WriteString("| way in | keys of the credential Secret | grant |\n|---|---|---|\n")
+	p.WriteString("| way in | credentials | grant |\n|---|---|---|\n")
 	for _, w := range e.ways {
 		fmt.Fprintf(p, "| [%s](#%s) | %s | %s |\n", w.method, strings.ToLower(w.method), codes(w.resolved.RequiredCredentials()), w.grant())
 	}
@@ -55,6 +55,11 @@ func (w way) write(p *strings.Builder) error {
 		fmt.Fprintf(p, "| `%s`, if there is one | %s | %s |\n", name, w.keys(name), w.meaning(name))
 	}
 	p.WriteString("\n")
+	if federated := w.resolved.FederatedCredentials(); len(federated) > 0 {
+		fmt.Fprintf(p, "%s\n\n", prose(fmt.Sprintf("The token of a ServiceAccount may stand for %s, without a Secret: name it in "+
+			"`credentials.serviceAccount`. Its audience is `%s` unless `credentials.serviceAccount.audience` says otherwise.",
+			codes(federated), w.resolved.IdentityAudience())))
+	}
 	if len(w.definition.Parameters) > 0 {
 		heading("Parameters")
 		w.writeParameters(p)

@@ -64,12 +64,12 @@ func (w way) authentication() string {
 func (w way) assertion() string {
 	a := w.resolved.Assertion
 	issuer := or(a.Issuer, "{client_id}")
-	text := "`iss` is " + text(issuer)
+	text := "`iss` is " + named(issuer)
 	switch {
 	case a.Subject == "-":
 		text += ", no `sub`"
 	case a.Subject != "":
-		text += ", `sub` is " + code(a.Subject)
+		text += ", `sub` is " + named(a.Subject)
 	default:
 		text += " and `sub` too"
 	}
@@ -88,7 +88,8 @@ func (w way) assertion() string {
 	return text
 }
 
-func text(hole string) string {
+// named says where a text of one hole comes from.
+func named(hole string) string {
 	if strings.HasPrefix(hole, "{") && strings.HasSuffix(hole, "}") {
 		return "the `" + strings.Trim(hole, "{}") + "`"
 	}
