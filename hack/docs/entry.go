@@ -117,8 +117,7 @@ func (w way) optional() []string {
 
 // signs tells whether a signed assertion is part of the request.
 func (w way) signs() bool {
-	switch w.resolved.ClientAuthentication {
-	case provider.SecretJWT, provider.PrivateKeyJWT:
+	if a := w.resolved.ClientAuthentication; a == provider.SecretJWT || a == provider.PrivateKeyJWT {
 		return true
 	}
 	return w.resolved.Grant == provider.JWTBearer && slices.Contains(w.resolved.RequiredCredentials(), provider.CredPrivateKey)

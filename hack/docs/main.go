@@ -31,11 +31,11 @@ func write(directory string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(directory, 0o755); err != nil {
+	if err := os.MkdirAll(directory, 0o750); err != nil {
 		return fmt.Errorf("making the directory: %w", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(pages)) {
-		if err := os.WriteFile(filepath.Join(directory, name), []byte(pages[name]), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(directory, name), []byte(pages[name]), 0o600); err != nil {
 			return fmt.Errorf("writing a page: %w", err)
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -99,7 +100,7 @@ func named(hole string) string {
 func (w way) scopes() string {
 	r := w.resolved
 	switch {
-	case r.Request.Scopes == provider.NoScopes || r.Request.Method == "GET":
+	case r.Request.Scopes == provider.NoScopes || r.Request.Method == http.MethodGet:
 		return "none can be asked for"
 	case len(r.Scopes) > 0:
 		return codes(r.Scopes) + ", unless `spec.scopes` names others"
@@ -212,10 +213,11 @@ func (w way) keys(name string) string {
 	for _, key := range w.definition.Keys(name) {
 		file, pointer, isDocument := strings.Cut(key, "#")
 		if isDocument {
-			all = append(all, fmt.Sprintf("`%s`, a JSON document with `%s`", file, strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", ".")))
+			member := strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", ".")
+			all = append(all, code(file)+", a JSON document with "+code(member))
 			continue
 		}
-		all = append(all, "`"+key+"`")
+		all = append(all, code(key))
 	}
 	return strings.Join(all, " or ")
 }

@@ -126,8 +126,8 @@ func timely(a signedAssertion, now time.Time, most time.Duration) bool {
 }
 
 func (p *GoogleServiceAccount) grantToken(q request, scope string) reply {
-	// strings.Split, since scopes are separated by exactly one space.
-	for _, s := range strings.Split(scope, " ") {
+	// Not strings.Fields: scopes are separated by exactly one space.
+	for s := range strings.SplitSeq(scope, " ") {
 		if !slices.Contains(p.scopes, s) {
 			return oauthError(http.StatusBadRequest, "invalid_scope", "Invalid OAuth scope or ID token audience provided.")
 		}

@@ -3,6 +3,7 @@ package providersim
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -165,8 +166,6 @@ func (p *Salesforce) grantToken(q request, more map[string]any) reply {
 		"access_token": token, "scope": "api", "instance_url": "https://" + p.address,
 		"id": p.at("/id/00Ddemo/005demo"), "token_type": "Bearer",
 	}
-	for name, value := range more {
-		fields[name] = value
-	}
+	maps.Copy(fields, more)
 	return jsonReply(http.StatusOK, fields)
 }

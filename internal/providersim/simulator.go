@@ -124,7 +124,7 @@ func (s *Simulator) startHosts(ctx context.Context, o Options) error {
 		{UP42ProjectName, 5 * time.Minute, func(h *Host) { s.UP42Project = newUP42Project(h) }},
 		{GenericName, time.Hour, func(h *Host) { s.Generic = newGeneric(h) }},
 	}
-	members = append(members, s.fleetB.members()...)
+	members = append(members, s.members()...)
 	for _, p := range members {
 		h, err := s.newHost(ctx, o, p.name, p.lifetime)
 		if err != nil {

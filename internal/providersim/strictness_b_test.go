@@ -115,8 +115,8 @@ func (b *bench) google(edits ...func(*assertion)) call {
 }
 
 // signedAs replaces the assertion in the form of a call.
-func signedAs(make func(*bench, ...func(*assertion)) call, edits ...func(*assertion)) func(*bench) call {
-	return func(b *bench) call { return make(b, edits...) }
+func signedAs(build func(*bench, ...func(*assertion)) call, edits ...func(*assertion)) func(*bench) call {
+	return func(b *bench) call { return build(b, edits...) }
 }
 
 // wrongAssertions is refusals for what is signed; every one is sent, then a good one.
@@ -126,13 +126,13 @@ type wrongAssertions map[string]struct {
 	body   string
 }
 
-func (table wrongAssertions) run(t *testing.T, make func(*bench, ...func(*assertion)) call) {
+func (table wrongAssertions) run(t *testing.T, build func(*bench, ...func(*assertion)) call) {
 	t.Helper()
 	for name, c := range table {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, providersim.Options{})
-			a := b.send(t, signedAs(make, c.edits...)(b))
+			a := b.send(t, signedAs(build, c.edits...)(b))
 			if a.status != c.status || !strings.Contains(a.body, c.body) {
 				t.Errorf("got %d %q, want %d %q", a.status, a.body, c.status, c.body)
 			}
@@ -141,7 +141,7 @@ func (table wrongAssertions) run(t *testing.T, make func(*bench, ...func(*assert
 					t.Error("a token was issued")
 				}
 			}
-			if a := b.send(t, make(b)); a.status/100 != 2 {
+			if a := b.send(t, build(b)); a.status/100 != 2 {
 				t.Errorf("the unchanged request: got %d %q", a.status, a.body)
 			}
 		})
