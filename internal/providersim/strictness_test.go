@@ -14,6 +14,11 @@ import (
 	"github.com/providertoken/operator/internal/providersim"
 )
 
+func (b *bench) hosts() []*providersim.Host {
+	hosts := []*providersim.Host{b.PlantPredict.Host, b.SpatiaFi.Host, b.UP42.Host, b.UP42Project.Host, b.Generic.Host}
+	return append(hosts, b.hostsB()...)
+}
+
 func basic(user, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
@@ -137,8 +142,7 @@ func (table refusals) run(t *testing.T, good func(*bench) call) {
 			if a.status != c.status || !strings.Contains(a.body, c.body) || (c.body == "" && a.body != "") {
 				t.Errorf("got %d %q, want %d %q", a.status, a.body, c.status, c.body)
 			}
-			hosts := []*providersim.Host{b.PlantPredict.Host, b.SpatiaFi.Host, b.UP42.Host, b.UP42Project.Host, b.Generic.Host}
-			for _, h := range append(hosts, b.hostsB()...) {
+			for _, h := range b.hosts() {
 				if h.Issued() != 0 {
 					t.Error("a token was issued")
 				}
