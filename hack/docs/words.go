@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -242,4 +243,12 @@ func or(s, otherwise string) string {
 		return otherwise
 	}
 	return s
+}
+
+// number words a small number.
+func number(n int) string {
+	if words := []string{"no", "one", "two", "three", "four", "five", "six"}; n < len(words) {
+		return words[n]
+	}
+	return strconv.Itoa(n)
 }
