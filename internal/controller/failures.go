@@ -68,6 +68,8 @@ type failure struct {
 	err *provider.Error
 	// ours is true when the operator itself kept the request back.
 	ours bool
+	// reason is that of the condition where it is not for the kind of err to say.
+	reason string
 	// frozenUntil is set when the login is not to be tried before.
 	frozenUntil time.Time
 	attempt     int
@@ -130,6 +132,9 @@ func (f *failure) problem(o origin, host string, expires time.Time, live bool) *
 		if f.ours {
 			p.Reason = v1alpha1.ReasonOperatorStateUnavailable
 		}
+	}
+	if f.reason != "" {
+		p.Reason, p.Stalled = f.reason, true
 	}
 	return p
 }
