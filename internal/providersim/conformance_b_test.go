@@ -92,9 +92,9 @@ func dialectsB() []dialect {
 			entry: "Salesforce", method: "ClientCredentials",
 			urls: map[string]string{
 				"domain=acme": "https://acme.my.salesforce.com/services/oauth2/token",
-				"domain=acme-dev-ed,environment=developer": "https://acme-dev-ed.develop.my.salesforce.com/services/oauth2/token",
-				"domain=acme--uat,environment=sandbox":     "https://acme--uat.sandbox.my.salesforce.com/services/oauth2/token",
-				"domain=acme,environment=scratch":          "https://acme.scratch.my.salesforce.com/services/oauth2/token",
+				"domain=acme-dev-ed,domainKind=developer": "https://acme-dev-ed.develop.my.salesforce.com/services/oauth2/token",
+				"domain=acme--uat,domainKind=sandbox":     "https://acme--uat.sandbox.my.salesforce.com/services/oauth2/token",
+				"domain=acme,domainKind=scratch":          "https://acme.scratch.my.salesforce.com/services/oauth2/token",
 			},
 			freeHost: true,
 			credentials: map[string]string{
@@ -304,7 +304,7 @@ func TestConformanceParametersAreChecked(t *testing.T) {
 		"and not only dots":                     {"GitHubApp", map[string]string{"installation": ".."}, "installation"},
 		"Salesforce needs to know the domain":   {"Salesforce/ClientCredentials", nil, "domain"},
 		"which is one label":                    {"Salesforce/ClientCredentials", map[string]string{"domain": "evil.example"}, "domain"},
-		"and has no other end":                  {"Salesforce/ClientCredentials", map[string]string{"domain": "x", "environment": "evil"}, "environment"},
+		"and has no other end":                  {"Salesforce/ClientCredentials", map[string]string{"domain": "x", "domainKind": "evil"}, "domainKind"},
 		"PayPal has two environments":           {"PayPal", map[string]string{"environment": "evil.example"}, "environment"},
 		"and Google has no parameter":           {"GoogleServiceAccount", map[string]string{"region": "eu"}, "region"},
 	} {
@@ -317,6 +317,32 @@ func TestConformanceParametersAreChecked(t *testing.T) {
 				t.Errorf("got %v", got.Error())
 			}
 		})
+	}
+}
+
+// A platform team may settle the parameters in a ClusterTokenProvider with base; whoever
+// uses that can then set none, and the host is no longer free.
+func TestConformanceParametersCanBeSettled(t *testing.T) {
+	t.Parallel()
+	for _, d := range dialectsB() {
+		definition, _ := catalog(t).Get(d.entry)
+		for parameters, want := range d.urls {
+			given := map[string]string{}
+			for parameter := range strings.SplitSeq(parameters, ",") {
+				if name, value, ok := strings.Cut(parameter, "="); ok {
+					given[name] = value
+				}
+			}
+			settled, err := definition.Fix(given)
+			if err != nil {
+				t.Errorf("%s %s: %v", d.name(), parameters, err)
+				continue
+			}
+			resolved, err := settled.Resolve(nil, func(name string) bool { return d.credentials[name] != "" })
+			if err != nil || resolved.TokenURL != want || (len(given) > 0 && resolved.FreeHost) {
+				t.Errorf("%s %s: got %s, free host %v, %v", d.name(), parameters, resolved.TokenURL, resolved.FreeHost, err)
+			}
+		}
 	}
 }
 
