@@ -358,6 +358,17 @@ func TestConformanceScopesAreRefusedWhereThereIsNoPlaceForThem(t *testing.T) {
 	}
 }
 
+// None of these hands out refresh tokens; one that came by mistake is not to be tried.
+func TestConformanceTheNewEntriesUseNoRefreshTokens(t *testing.T) {
+	t.Parallel()
+	for _, d := range dialectsB() {
+		b := newBench(t, providersim.Options{})
+		if got := b.userOf(t, d).resolved.UseRefreshToken; got != provider.Never {
+			t.Errorf("%s: got %s", d.name(), got)
+		}
+	}
+}
+
 func TestGoogleServiceAccountReadsTheKeyFile(t *testing.T) {
 	t.Parallel()
 	b, d := newBench(t, providersim.Options{}), dialectOf(t, "GoogleServiceAccount")
