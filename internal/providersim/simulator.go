@@ -18,7 +18,7 @@ import (
 )
 
 // The names of the simulated providers: keys of Options.Lifetimes and
-// Options.Addresses. The first four are the catalog's own names.
+// Options.Addresses. All but Generic are the catalog's own names.
 const (
 	PlantPredictName = "PlantPredict"
 	SpatiaFiName     = "SpatiaFi"
@@ -29,7 +29,10 @@ const (
 
 // Names lists the simulated providers in alphabetical order.
 func Names() []string {
-	return []string{GenericName, PlantPredictName, SpatiaFiName, UP42Name, UP42ProjectName}
+	names := []string{GenericName, PlantPredictName, SpatiaFiName, UP42Name, UP42ProjectName}
+	names = append(names, fleetANames()...)
+	slices.Sort(names)
+	return names
 }
 
 // Options of a Simulator; the zero value is usable.
@@ -58,6 +61,7 @@ type Simulator struct {
 	UP42         *UP42
 	UP42Project  *UP42Project
 	Generic      *Generic
+	fleetA
 
 	authority *authority
 	cancel    context.CancelFunc
@@ -130,6 +134,9 @@ func (s *Simulator) startHosts(ctx context.Context, o Options) error {
 		}
 		s.hosts = append(s.hosts, h)
 		p.attach(h)
+	}
+	if err := s.addFleetA(ctx, o); err != nil {
+		return err
 	}
 	for _, h := range s.hosts {
 		h.start(ctx)
