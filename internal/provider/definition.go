@@ -31,6 +31,24 @@ const (
 	Custom Grant = "Custom"
 )
 
+// onTheWire is the value of grant_type; custom is that of the grant Custom.
+func (g Grant) onTheWire(custom string) string {
+	switch g {
+	case Password:
+		return "password"
+	case RefreshToken:
+		return "refresh_token"
+	case JWTBearer:
+		return "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	case TokenExchange:
+		return "urn:ietf:params:oauth:grant-type:token-exchange"
+	case Custom:
+		return custom
+	default:
+		return "client_credentials"
+	}
+}
+
 // ClientAuthentication is how the client proves itself to the token endpoint, in
 // the terms of RFC 7591 §2 (token_endpoint_auth_method).
 type ClientAuthentication string

@@ -10,71 +10,70 @@ import (
 
 const scheme = "https://"
 
-// hole is how the parameter with that name is written in a TokenURL.
-func hole(name string) string { return "{" + name + "}" }
-
-// splitAuthority cuts a TokenURL behind its authority (RFC 3986 §3.2). It works on
+// splitAuthority cuts a URL behind its authority (RFC 3986 §3.2). It works on
 // URLs with holes, which net/url cannot parse.
-func splitAuthority(tokenURL string) (authority, rest string) {
-	s := strings.TrimPrefix(tokenURL, scheme)
+func splitAuthority(rawURL string) (authority, rest string) {
+	s := strings.TrimPrefix(rawURL, scheme)
 	if i := strings.IndexAny(s, "/?#"); i >= 0 {
 		return s[:i], s[i:]
 	}
 	return s, ""
 }
 
-// fill puts values into the holes.
-func fill(tokenURL string, values map[string]string) string {
-	pairs := make([]string, 0, 2*len(values))
-	for name, value := range values {
-		pairs = append(pairs, hole(name), value)
-	}
-	return strings.NewReplacer(pairs...).Replace(tokenURL)
-}
-
 // checkTokenURL refuses everything that could send a credential somewhere else than a
 // reader of the URL thinks. The URL has no holes any more.
-func checkTokenURL(raw string) error {
+func checkTokenURL(raw string) error { return checkURL("tokenURL", raw) }
+
+// checkIssuerURL is checkTokenURL for an issuer's identifier (RFC 8414 §2).
+func checkIssuerURL(raw string) error {
+	if strings.Contains(raw, "?") {
+		return inputf("remove it (RFC 8414 §2)", "issuerURL must not hold a query")
+	}
+	return checkURL("issuerURL", raw)
+}
+
+// checkURL is checkTokenURL for the URL with that name.
+func checkURL(name, raw string) error {
 	if !strings.HasPrefix(raw, scheme) {
-		return inputf("write an absolute URL", "tokenURL must begin with %s", scheme)
+		return inputf("write an absolute URL", "%s must begin with %s", name, scheme)
 	}
 	u, err := url.Parse(raw)
 	if err != nil || !isVSCHAR(raw) || strings.ContainsAny(raw, ` \{}`) {
 		// The parse error repeats the URL, so it is not passed on.
-		return inputf("check its spelling, and that every {name} is a declared parameter", "tokenURL is not a URL")
+		return inputf("check its spelling, and that every {name} is a declared parameter", "%s is not a URL", name)
 	}
 	if u.User != nil {
-		return inputf("put credentials into the credential Secret", "tokenURL must not hold a user")
+		return inputf("put credentials into the credential Secret", "%s must not hold a user", name)
 	}
 	if strings.Contains(raw, "#") {
-		return inputf("remove it (RFC 6749 §3.2)", "tokenURL must not hold a fragment")
+		return inputf("remove it (RFC 6749 §3.2)", "%s must not hold a fragment", name)
 	}
-	if err := checkQuery(u); err != nil {
+	if err := checkQuery(name, u); err != nil {
 		return err
 	}
-	return checkHost(u)
+	return checkHost(name, u)
 }
 
-func checkQuery(u *url.URL) error {
+func checkQuery(name string, u *url.URL) error {
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return inputf("check its spelling", "the query of tokenURL is malformed")
+		return inputf("check its spelling", "the query of %s is malformed", name)
 	}
-	for name := range query {
-		if reservedField(name) {
+	for field := range query {
+		if reservedField(field) {
 			return inputf("leave it out: the operator sends it in the body (RFC 6749 §2.3.1)",
-				"the query of tokenURL must not hold %s", strings.ToLower(name))
+				"the query of %s must not hold %s", name, strings.ToLower(field))
 		}
 	}
 	return nil
 }
 
-func checkHost(u *url.URL) error {
+func checkHost(name string, u *url.URL) error {
 	if !isHost(u.Hostname()) {
-		return inputf("write a DNS name in ASCII (RFC 1123; international names as xn--) or an IP address", "tokenURL has no usable host")
+		return inputf("write a DNS name in ASCII (RFC 1123; international names as xn--) or an IP address", "%s has no usable host", name)
 	}
 	if strings.HasSuffix(u.Host, ":") || (u.Port() != "" && !isPort(u.Port())) {
-		return inputf("write a number from 1 to 65535 or leave it out", "tokenURL has no usable port")
+		return inputf("write a number from 1 to 65535 or leave it out", "%s has no usable port", name)
 	}
 	return nil
 }

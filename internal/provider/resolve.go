@@ -16,9 +16,15 @@ const methodParameter = "method"
 // defaultAssertionLifetime is short because an assertion is used at once (RFC 7523 §3).
 const defaultAssertionLifetime = time.Minute
 
+// defaultBackdate is for a provider whose clock is behind ours.
+const defaultBackdate = 10 * time.Second
+
+// jwtTokenType is RFC 8693 §3.
+const jwtTokenType = "urn:ietf:params:oauth:token-type:jwt"
+
 // Resolved is a definition with every choice made: it has no Methods, no
-// Parameters, no holes in TokenURL, and no field whose default is still open
-// (Limits are the operator's to fill).
+// Parameters, no holes but those of credentials, and no field whose default is still
+// open (Limits are the operator's to fill). Only TokenURL may be, until WithEndpoint.
 type Resolved struct {
 	Definition
 	// Method is the name of the chosen method; empty when the definition has only one way in.
@@ -26,6 +32,39 @@ type Resolved struct {
 	// FreeHost tells that a parameter without a list of values is part of the host,
 	// so that whoever sets it decides where the credentials go.
 	FreeHost bool
+	// ReadyMade tells that the credential assertion is there, so that the grant JWTBearer
+	// signs nothing.
+	ReadyMade bool
+}
+
+// Metadata is what an issuer says about itself (RFC 8414 §2), as far as it is used.
+type Metadata struct {
+	Issuer, TokenEndpoint string
+	// MTLSTokenEndpoint is for clients that show a certificate (RFC 8705 §5); may be empty.
+	MTLSTokenEndpoint string
+}
+
+// endpoint is where a client with that authentication asks for tokens.
+func (m Metadata) endpoint(a ClientAuthentication) string {
+	if a == TLS {
+		return cmp.Or(m.MTLSTokenEndpoint, m.TokenEndpoint)
+	}
+	return m.TokenEndpoint
+}
+
+// NeedsDiscovery tells that only the issuer knows the token endpoint: see WithEndpoint.
+func (r Resolved) NeedsDiscovery() bool { return r.TokenURL == "" }
+
+// WithEndpoint fills in the token endpoint that the issuer's metadata tell. FreeHost
+// stays what it is for the issuer; whether the endpoint's host is to be trusted is the
+// caller's to decide. The error is an *Error of kind Input about the endpoint.
+func (r Resolved) WithEndpoint(m Metadata) (Resolved, error) {
+	endpoint := m.endpoint(r.ClientAuthentication)
+	if err := checkURL("the token endpoint of the issuer's metadata", endpoint); err != nil {
+		return Resolved{}, err
+	}
+	r.TokenURL = endpoint
+	return r, nil
 }
 
 // Resolve makes every choice that a definition leaves open: the method (the
@@ -41,17 +80,44 @@ func (d Definition) Resolve(parameters map[string]string, has func(canonical str
 	if err != nil {
 		return Resolved{}, err
 	}
-	if err := checkNames(parameters, append(d.choices(), way.definition.parameterNames()...)); err != nil {
+	if err := checkNames(parameters, d.choices()); err != nil {
 		return Resolved{}, err
 	}
 	values, err := way.definition.parameterValues(parameters)
 	if err != nil {
 		return Resolved{}, err
 	}
-	resolved := Resolved{Definition: way.definition, Method: way.name, FreeHost: way.definition.freeHost()}
-	resolved.TokenURL = fill(resolved.TokenURL, values)
-	resolved.Parameters = nil
-	return resolved, checkTokenURL(resolved.TokenURL)
+	resolved := Resolved{
+		Definition: way.definition.filled(values),
+		Method:     way.name,
+		FreeHost:   way.definition.freeHost(),
+		ReadyMade:  way.readyMade(has),
+	}
+	return resolved, resolved.checkEndpoint()
+}
+
+// filled puts parameters into all their holes; those of credentials stay.
+func (d Definition) filled(values map[string]string) Definition {
+	d = d.withTexts(func(_ place, text string) string { return fill(text, values) })
+	d.TokenURL, d.IssuerURL = fill(d.TokenURL, values), fill(d.IssuerURL, values)
+	d.Parameters, d.Provisioning = nil, nil
+	return d
+}
+
+// checkEndpoint looks at the URLs of a definition without holes.
+func (d Definition) checkEndpoint() error {
+	if d.TokenURL == "" && d.IssuerURL == "" {
+		return inputf("set it", "tokenURL is missing")
+	}
+	if d.IssuerURL != "" {
+		if err := checkIssuerURL(d.IssuerURL); err != nil {
+			return err
+		}
+	}
+	if d.TokenURL == "" {
+		return nil
+	}
+	return checkTokenURL(d.TokenURL)
 }
 
 // wayIn is one flattened method, or the whole definition when it has none.
@@ -92,59 +158,51 @@ func (d Definition) waysIn(parameters map[string]string) ([]wayIn, error) {
 	return ways, nil
 }
 
+func (w wayIn) readyMade(has func(string) bool) bool {
+	return w.definition.Grant == JWTBearer && has(CredAssertion)
+}
+
 func (w wayIn) missing(has func(string) bool) []string {
-	var names []string
-	for _, name := range w.definition.required() {
-		if !has(name) {
-			names = append(names, w.definition.called(name))
-		}
-	}
-	return names
+	return slices.DeleteFunc(w.definition.required(w.readyMade(has)), has)
+}
+
+// wants lists what there has to be, for people.
+func (w wayIn) wants(has func(string) bool) string {
+	return fmt.Sprintf("%s wants %s", cmp.Or(w.name, "this provider"), w.definition.allCalled(w.definition.required(w.readyMade(has))))
 }
 
 func missingCredentials(ways []wayIn, has func(string) bool) error {
 	if len(ways) == 1 {
-		missing := strings.Join(ways[0].missing(has), " and ")
-		return inputf("add what is missing to the Secret, under that key", "the credentials lack %s", missing)
-	}
-	alternatives := make([]string, 0, len(ways))
-	for _, w := range ways {
-		alternatives = append(alternatives, fmt.Sprintf("%s for %s", strings.Join(w.missing(has), " and "), w.name))
-	}
-	return inputf("add the keys of one of them to the Secret", "the credentials lack %s", strings.Join(alternatives, ", or "))
-}
-
-// choices lists the parameters that fill no hole.
-func (d Definition) choices() []string {
-	if len(d.Methods) == 0 {
-		return nil
-	}
-	return []string{methodParameter}
-}
-
-func (d Definition) parameterNames() []string {
-	names := make([]string, 0, len(d.Parameters))
-	for _, p := range d.Parameters {
-		names = append(names, p.Name)
-	}
-	return names
-}
-
-// parameterValues returns what goes into each hole of the TokenURL.
-func (d Definition) parameterValues(given map[string]string) (map[string]string, error) {
-	values := make(map[string]string, len(d.Parameters))
-	for _, p := range d.Parameters {
-		value, err := p.value(given)
-		if err != nil {
-			return nil, err
+		w, fix := ways[0], "add what is missing to the Secret, under that key"
+		missing := w.missing(has)
+		if len(missing) < len(w.definition.required(w.readyMade(has))) {
+			fix = w.wants(has) + ": " + fix
 		}
-		values[p.Name] = value
+		return inputf(fix, "the credentials lack %s", w.definition.allCalled(missing))
 	}
-	return values, nil
+	alternatives, wants := make([]string, 0, len(ways)), make([]string, 0, len(ways))
+	for _, w := range ways {
+		alternatives = append(alternatives, fmt.Sprintf("%s for %s", w.definition.allCalled(w.missing(has)), w.name))
+		wants = append(wants, w.wants(has))
+	}
+	return inputf(strings.Join(wants, ", ")+": add the keys of one of them to the Secret",
+		"the credentials lack %s", strings.Join(alternatives, ", or "))
+}
+
+// choices lists the parameters that may be set, whichever way in is taken.
+func (d Definition) choices() []string {
+	names := d.parameterNames()
+	for _, m := range d.Methods {
+		names = append(names, m.parameterNames()...)
+	}
+	if len(d.Methods) > 0 {
+		names = append(names, methodParameter)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func checkNames(given map[string]string, known []string) error {
-	slices.Sort(known)
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if slices.Contains(known, name) {
 			continue
@@ -158,32 +216,10 @@ func checkNames(given map[string]string, known []string) error {
 	return nil
 }
 
-func (p Parameter) value(given map[string]string) (string, error) {
-	value, ok := given[p.Name]
-	if !ok && p.Default == "" {
-		return "", inputf("set it", "the parameter %s is required", p.Name)
-	}
-	if !ok {
-		value = p.Default
-	}
-	if len(p.Values) == 0 {
-		if !isDNSLabel(value) {
-			return "", inputf("use lower-case letters, digits and hyphens, at most 63 (RFC 1123)", "the parameter %s is not a DNS label", p.Name)
-		}
-		return value, nil
-	}
-	filled, ok := p.Values[value]
-	if !ok {
-		return "", inputf("use one of "+strings.Join(slices.Sorted(maps.Keys(p.Values)), ", "),
-			"the parameter %s has a value that the provider does not know", p.Name)
-	}
-	return filled, nil
-}
-
 func (d Definition) freeHost() bool {
-	authority, _ := splitAuthority(d.TokenURL)
+	authority, _ := splitAuthority(cmp.Or(d.TokenURL, d.IssuerURL))
 	return slices.ContainsFunc(d.Parameters, func(p Parameter) bool {
-		return len(p.Values) == 0 && strings.Contains(authority, hole(p.Name))
+		return p.free() && strings.Contains(authority, hole(p.Name))
 	})
 }
 
@@ -195,9 +231,17 @@ func (d Definition) withDefaults() Definition {
 	d.Request.Method = cmp.Or(d.Request.Method, http.MethodPost)
 	d.Request.BasicEncoding = cmp.Or(d.Request.BasicEncoding, FormEncoded)
 	d.Request.Login = cmp.Or(d.Request.Login, LoginInBody)
+	d.Request.Assertion = cmp.Or(d.Request.Assertion, AssertionInBody)
+	d.Request.Scopes = cmp.Or(d.Request.Scopes, ScopesInBody)
+	d.Request.Body = cmp.Or(d.Request.Body, FormBody)
 	d.Assertion.Lifetime = cmp.Or(d.Assertion.Lifetime, Duration{defaultAssertionLifetime})
+	d.Assertion.Backdate = cmp.Or(d.Assertion.Backdate, Duration{defaultBackdate})
+	if d.Grant == TokenExchange {
+		d.TokenExchange.SubjectTokenType = cmp.Or(d.TokenExchange.SubjectTokenType, jwtTokenType)
+		d.TokenExchange.ActorTokenType = cmp.Or(d.TokenExchange.ActorTokenType, jwtTokenType)
+	}
 	d.UseRefreshToken = cmp.Or(d.UseRefreshToken, Auto)
-	if d.Request.Method != http.MethodPost || d.Request.Login != LoginInBody {
+	if d.Request.Method != http.MethodPost || d.Request.Login != LoginInBody || d.Request.Assertion != AssertionInBody {
 		// Such an endpoint does not speak RFC 6749 §6.
 		d.UseRefreshToken = Never
 	}

@@ -23,7 +23,10 @@ func TestResolveFillsInEveryDefault(t *testing.T) {
 		TokenURL:             "https://sso.example.com/token",
 		Grant:                ClientCredentials,
 		ClientAuthentication: SecretBasic,
-		Request:              RequestFormat{Method: "POST", BasicEncoding: FormEncoded, Login: LoginInBody}, Assertion: AssertionFormat{Lifetime: Duration{time.Minute}},
+		Request: RequestFormat{
+			Method: "POST", BasicEncoding: FormEncoded, Login: LoginInBody, Assertion: AssertionInBody, Scopes: ScopesInBody, Body: FormBody,
+		},
+		Assertion:       AssertionFormat{Lifetime: Duration{time.Minute}, Backdate: Duration{10 * time.Second}},
 		Response:        defaultResponse(),
 		UseRefreshToken: Auto,
 	}}
@@ -120,11 +123,11 @@ func TestResolveNamesTheCredentialsThatAreMissing(t *testing.T) {
 		want       string
 	}{
 		{"one key", plain(), nil, only(CredClientID),
-			"the credentials lack client_secret; add what is missing to the Secret, under that key"},
+			"the credentials lack client_secret; this provider wants client_id and client_secret: add what is missing to the Secret, under that key"},
 		{"both keys, in the provider's words too", builtin(t, "UP42Project"), nil, never,
 			"the credentials lack client_id (or project_id) and client_secret (or project_api_key); add what is missing to the Secret, under that key"},
 		{"each way in", builtin(t, "SpatiaFi"), nil, only(CredClientID, CredUsername),
-			"the credentials lack client_secret for AppToken, or password for LoginToken; add the keys of one of them to the Secret"},
+			"the credentials lack client_secret for AppToken, or password for LoginToken; AppToken wants client_id and client_secret, LoginToken wants username and password: add the keys of one of them to the Secret"},
 		{"the way that was asked for", builtin(t, "SpatiaFi"), map[string]string{"method": "AppToken"}, only(CredUsername, CredPassword),
 			"the credentials lack client_id and client_secret; add what is missing to the Secret, under that key"},
 	}

@@ -1,7 +1,9 @@
 package provider
 
 import (
+	"cmp"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"maps"
 	"net/http"
@@ -16,6 +18,8 @@ const (
 	maxLifetime = 10 * 365 * 24 * time.Hour
 	// maxAssertionLifetime is what the most generous vendor SDK uses.
 	maxAssertionLifetime = time.Hour
+	// maxBackdate is more than any clock that is worth trusting is wrong by.
+	maxBackdate = 10 * time.Minute
 	// maxSecretKey is the longest key of a Kubernetes Secret.
 	maxSecretKey = 253
 )
@@ -25,7 +29,13 @@ const (
 // of kind Input about the first problem. Fields left empty are valid where they
 // have a default.
 func (d Definition) Validate() error {
+	if err := d.validateCredentials(); err != nil {
+		return err
+	}
 	if len(d.Methods) == 0 {
+		if d.Provisioning != nil {
+			return inputf("list both ways in under methods", "provisioning needs methods")
+		}
 		return d.validateOne()
 	}
 	seen := map[string]bool{}
@@ -38,7 +48,10 @@ func (d Definition) Validate() error {
 			return err
 		}
 	}
-	return nil
+	if err := d.validateSharedParameters(); err != nil {
+		return err
+	}
+	return d.validateProvisioning()
 }
 
 func (d Definition) validateMethod(m Method) error {
@@ -49,6 +62,9 @@ func (d Definition) validateMethod(m Method) error {
 		// Keys is asked before the method is known.
 		return inputf("move them to the definition", "the method %s has credentialKeys of its own", m.Name)
 	}
+	if m.Provisioning != nil {
+		return inputf("move it to the definition", "the method %s has a provisioning of its own", m.Name)
+	}
 	flat, err := d.WithMethod(m.Name)
 	if err != nil {
 		return err
@@ -56,14 +72,33 @@ func (d Definition) validateMethod(m Method) error {
 	return flat.validateOne()
 }
 
+// validateSharedParameters looks for those that no way in has a use for, which
+// WithMethod forgives.
+func (d Definition) validateSharedParameters() error {
+	holes := d.holes()
+	for _, m := range d.Methods {
+		maps.Copy(holes, m.holes())
+	}
+	for _, p := range d.Parameters {
+		if !holes[p.Name] {
+			return inputf("write "+hole(p.Name)+" where it belongs, or remove it", "the parameter %s does not occur in any URL or text", p.Name)
+		}
+	}
+	return nil
+}
+
 func (d Definition) validateOne() error {
 	d = d.withDefaults()
 	checks := []func(Definition) error{
 		Definition.validateTerms,
+		Definition.validateGrant,
 		Definition.validateCombination,
+		Definition.validateParameters,
 		Definition.validateEndpoint,
-		Definition.validateClient,
+		Definition.validateHoles,
+		Definition.validateAssertion,
 		Definition.validateFields,
+		Definition.validateJSON,
 		Definition.validateHeaders,
 		Definition.validatePointers,
 		Definition.validateNumbers,
@@ -83,12 +118,16 @@ func (d Definition) validateTerms() error {
 		field, value string
 		known        []string
 	}{
-		{"grant", string(d.Grant), []string{string(ClientCredentials), string(Password)}},
-		{"clientAuthentication", string(d.ClientAuthentication), []string{string(SecretBasic), string(SecretPost), string(SecretJWT), string(None)}},
-		{"request.method", d.Request.Method, []string{http.MethodPost, http.MethodGet}},
-		{"request.basicEncoding", string(d.Request.BasicEncoding), []string{string(FormEncoded), string(Raw)}},
-		{"request.login", string(d.Request.Login), []string{string(LoginInBody), string(LoginInBasicHeader)}},
-		{"useRefreshToken", string(d.UseRefreshToken), []string{string(Auto), string(Never)}},
+		{"grant", string(d.Grant), words(ClientCredentials, Password, RefreshToken, JWTBearer, TokenExchange, Custom)},
+		{"clientAuthentication", string(d.ClientAuthentication), words(SecretBasic, SecretPost, SecretJWT, PrivateKeyJWT, FederatedJWT, TLS, None)},
+		{"assertion.algorithm", cmp.Or(d.Assertion.Algorithm, "RS256"), append(secretAlgorithms(), keyAlgorithms()...)},
+		{"request.method", d.Request.Method, words(http.MethodPost, http.MethodGet)},
+		{"request.basicEncoding", string(d.Request.BasicEncoding), words(FormEncoded, Raw)},
+		{"request.login", string(d.Request.Login), words(LoginInBody, LoginInBasicHeader)},
+		{"request.assertion", string(d.Request.Assertion), words(AssertionInBody, AssertionInHeader)},
+		{"request.scopes", string(d.Request.Scopes), words(ScopesInBody, ScopesInAssertion, NoScopes)},
+		{"request.body", string(d.Request.Body), words(FormBody, JSONBody)},
+		{"useRefreshToken", string(d.UseRefreshToken), words(Auto, Never)},
 	}
 	for _, t := range terms {
 		if !slices.Contains(t.known, t.value) {
@@ -96,6 +135,51 @@ func (d Definition) validateTerms() error {
 		}
 	}
 	return nil
+}
+
+func words[T ~string](terms ...T) []string {
+	all := make([]string, 0, len(terms))
+	for _, t := range terms {
+		all = append(all, string(t))
+	}
+	return all
+}
+
+// validateGrant looks at what only some grants have.
+func (d Definition) validateGrant() error {
+	if d.Grant != Custom && d.GrantType != "" {
+		return inputf("set grant to Custom, or remove it", "grantType belongs to the grant Custom")
+	}
+	if d.Grant == Custom && (d.GrantType == "" || !isVSCHAR(d.GrantType)) {
+		return inputf("set grantType to the value of grant_type, in printable ASCII", "the grant Custom needs a grantType")
+	}
+	if d.Grant == Custom && standardGrant(d.GrantType) != "" {
+		// As a login it would go unnoticed that a refusal may lock the account.
+		return inputf("set grant to "+string(standardGrant(d.GrantType)), "grantType names a grant that has a name of its own")
+	}
+	if d.Grant == RefreshToken && d.UseRefreshToken == Never {
+		return inputf("leave useRefreshToken out", "the grant RefreshToken uses refresh tokens, and each may come with its successor")
+	}
+	for name, value := range map[string]string{
+		"subjectTokenType":   d.TokenExchange.SubjectTokenType,
+		"actorTokenType":     d.TokenExchange.ActorTokenType,
+		"requestedTokenType": d.TokenExchange.RequestedTokenType,
+	} {
+		if u, err := url.Parse(value); value != "" && (err != nil || !u.IsAbs() || !isVSCHAR(value)) {
+			return inputf("write a URI such as "+jwtTokenType+" (RFC 8693 §3)", "tokenExchange.%s is not a token type", name)
+		}
+	}
+	return nil
+}
+
+// standardGrant is the name, in this API, of a value of grant_type; empty for others.
+func standardGrant(grantType string) Grant {
+	for _, g := range []Grant{ClientCredentials, Password, RefreshToken, JWTBearer, TokenExchange} {
+		if strings.EqualFold(g.onTheWire(""), grantType) {
+			return g
+		}
+	}
+	return ""
 }
 
 // validateCombination refuses what cannot go into one request together.
@@ -110,92 +194,168 @@ func (d Definition) validateCombination() error {
 	if d.Request.Login == LoginInBasicHeader && d.ClientAuthentication != None {
 		return inputf("set clientAuthentication to None", "a login in the Basic header leaves no place for a client")
 	}
+	if d.Request.Assertion == AssertionInHeader && d.Grant != JWTBearer {
+		return inputf("set grant to JWTBearer", "request.assertion places an assertion, which only the grant JWTBearer has")
+	}
+	if d.Request.Assertion == AssertionInHeader && d.ClientAuthentication != None {
+		return inputf("set clientAuthentication to None", "an assertion in the Authorization header leaves no place for a client")
+	}
+	if d.Request.Scopes == ScopesInAssertion && d.Grant != JWTBearer {
+		return inputf("set grant to JWTBearer, or leave request.scopes out", "only the grant JWTBearer has an assertion that scopes can be in")
+	}
+	if d.Request.Scopes == NoScopes && len(d.Scopes) > 0 {
+		return inputf("remove one of them", "request.scopes is None, and scopes holds some")
+	}
+	if len(d.Request.JSON) > 0 && d.Request.Body != JSONBody {
+		return inputf("set request.body to JSON", "request.json belongs to a JSON body")
+	}
 	if d.Request.Method == http.MethodGet && d.needsBody() {
-		return inputf("use POST, or send everything in the Basic header", "a GET has no body, and this definition needs one")
+		return inputf("use POST, or send everything in the header", "a GET has no body, and this definition needs one")
 	}
 	return nil
 }
 
 func (d Definition) needsBody() bool {
-	inHeader := d.Request.Login == LoginInBasicHeader ||
+	inHeader := d.Request.Login == LoginInBasicHeader || d.Request.Assertion == AssertionInHeader ||
 		(d.Grant == ClientCredentials && d.ClientAuthentication == SecretBasic)
-	return !inHeader || len(d.Scopes) > 0 || len(d.FormParameters) > 0
+	scopes := len(d.Scopes) > 0 && d.Request.Scopes == ScopesInBody
+	return !inHeader || scopes || len(d.FormParameters) > 0 || d.Request.Body == JSONBody
 }
 
 func (d Definition) validateEndpoint() error {
-	if d.TokenURL == "" {
-		return inputf("set it", "tokenURL is missing")
-	}
-	sample := make(map[string]string, len(d.Parameters))
-	for _, p := range d.Parameters {
-		if err := d.validateParameter(p); err != nil {
-			return err
-		}
-		if _, twice := sample[p.Name]; twice {
-			return inputf("declare it once", "the parameter %s is declared twice", p.Name)
-		}
-		sample[p.Name] = p.sample()
-	}
-	return checkTokenURL(fill(d.TokenURL, sample))
+	sample := d.samples()
+	d.TokenURL, d.IssuerURL = fill(d.TokenURL, sample), fill(d.IssuerURL, sample)
+	return d.checkEndpoint()
 }
 
-func (d Definition) validateParameter(p Parameter) error {
-	if !isName(p.Name) || p.Name == methodParameter {
-		return inputf("use letters, digits, hyphens and underscores; method is taken", "a parameter has no usable name")
-	}
-	if err := d.validateHole(p); err != nil {
-		return err
-	}
-	for choice, value := range p.Values {
-		if choice == "" || !isText(choice) || !isPathSafe(value) {
-			return inputf("use letters, digits, dots, hyphens and underscores", "the parameter %s lists a value that cannot stand in a URL", p.Name)
+// validateHoles refuses names that nobody knows, and credentials in places where they
+// would be seen or could not stand.
+func (d Definition) validateHoles() error {
+	var first error
+	d.withTexts(func(p place, text string) string {
+		for _, name := range holesIn(text) {
+			if first == nil {
+				first = d.validateHole(p, name)
+			}
 		}
-	}
-	if p.Default == "" {
+		return text
+	})
+	return first
+}
+
+func (d Definition) validateHole(p place, name string) error {
+	if slices.Contains(d.parameterNames(), name) {
 		return nil
 	}
-	_, err := p.value(nil)
-	return err
-}
-
-func (d Definition) validateHole(p Parameter) error {
-	authority, rest := splitAuthority(d.TokenURL)
-	host, port, _ := strings.Cut(authority, ":")
-	path, query, _ := strings.Cut(rest, "?")
-	if strings.Contains(port, hole(p.Name)) || strings.Contains(query, hole(p.Name)) {
-		return inputf("use it in the host or the path only", "the parameter %s stands in the port or the query of tokenURL", p.Name)
+	if !slices.Contains(d.CredentialNames(), name) {
+		return inputf("declare a parameter or an extra credential of that name, or correct it",
+			"a text holds %s, which is neither a parameter nor a credential", hole(name))
 	}
-	if !strings.Contains(host, hole(p.Name)) && !strings.Contains(path, hole(p.Name)) {
-		return inputf("write "+hole(p.Name)+" where it belongs, or remove it", "the parameter %s does not occur in tokenURL", p.Name)
+	if name == CredPrivateKey || name == CredCertificate {
+		return inputf("remove it: private keys sign, and never leave", "a text must not hold %s", hole(name))
+	}
+	if p == inAssertion && secretInAssertion(name) {
+		return inputf("remove it: whoever sees the assertion can read it", "an assertion must not hold %s", hole(name))
 	}
 	return nil
 }
 
-// sample is something that may stand in the parameter's hole.
-func (p Parameter) sample() string {
-	for _, choice := range slices.Sorted(maps.Keys(p.Values)) {
-		return p.Values[choice]
-	}
-	return "x"
+// secretInAssertion claims that the credential must not stand in an assertion, which is
+// signed and not encrypted.
+func secretInAssertion(name string) bool {
+	return slices.Contains(canonicalNames(), name) && name != CredClientID && name != CredUsername && name != CredKeyID
 }
 
-func (d Definition) validateClient() error {
-	if !isVSCHAR(d.ClientID) {
-		return inputf("use printable ASCII (RFC 6749 appendix A.1)", "clientID holds characters that cannot be sent")
+func (d Definition) validateAssertion() error {
+	a := d.Assertion
+	if a.Algorithm != "" {
+		if d.signsWithKey(false) && !slices.Contains(keyAlgorithms(), a.Algorithm) {
+			return inputf("use one of "+strings.Join(keyAlgorithms(), ", "), "assertion.algorithm is for a secret, and the assertion is signed with a private key")
+		}
+		if d.ClientAuthentication == SecretJWT && d.Grant != JWTBearer && !slices.Contains(secretAlgorithms(), a.Algorithm) {
+			return inputf("use one of "+strings.Join(secretAlgorithms(), ", "), "assertion.algorithm is for a private key, and the assertion is signed with a secret")
+		}
 	}
-	taken := map[string]bool{CredUsername: true, CredPassword: true, CredClientID: true, CredClientSecret: true}
+	for name, text := range map[string]string{"issuer": a.Issuer, "subject": a.Subject, "audience": a.Audience, "keyID": a.KeyID} {
+		if !isText(text) {
+			return inputf("use text without control characters", "assertion.%s holds something that cannot be sent", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.Claims)) {
+		if reservedClaim(name) || (name == "scope" && d.Request.Scopes == ScopesInAssertion) {
+			return inputf("use the definition's own fields for it", "assertion.claims must not hold %s", name)
+		}
+		if name == "" || !isText(name) || !isText(a.Claims[name]) {
+			return inputf("use text without control characters", "assertion.claims holds something that cannot be sent")
+		}
+	}
+	return nil
+}
+
+// reservedClaim claims that the operator itself decides the claim.
+func reservedClaim(name string) bool {
+	return slices.Contains([]string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}, name)
+}
+
+// validateCredentials looks at the names of credentials and of their keys, which belong
+// to the whole definition.
+func (d Definition) validateCredentials() error {
+	for _, way := range append([]Definition{d}, methodDefinitions(d.Methods)...) {
+		if !isVSCHAR(way.ClientID) {
+			return inputf("use printable ASCII (RFC 6749 appendix A.1)", "clientID holds characters that cannot be sent")
+		}
+		if err := way.validateExtra(); err != nil {
+			return err
+		}
+	}
+	taken, used := map[string]bool{"tls.crt": true, "tls.key": true}, map[string]bool{}
+	for _, name := range d.CredentialNames() {
+		taken[name] = true
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.CredentialKeys)) {
-		if !slices.Contains([]string{CredUsername, CredPassword, CredClientID, CredClientSecret}, name) {
-			return inputf("use only username, password, client_id and client_secret", "credentialKeys names a credential that does not exist")
+		if !slices.Contains(d.CredentialNames(), name) {
+			return inputf("use only "+strings.Join(d.CredentialNames(), ", "), "credentialKeys names a credential that does not exist")
 		}
 		for _, key := range d.CredentialKeys[name] {
-			if taken[key] || !isSecretKey(key) {
+			base, pointer, inside := strings.Cut(key, "#")
+			if taken[base] || used[key] || !isSecretKey(base) {
 				return inputf("use each key of a Secret once", "credentialKeys of %s lists a key that is taken or impossible", name)
 			}
-			taken[key] = true
+			if inside && !isPointer(pointer) {
+				return inputf("write it as key.json#/member/member (RFC 6901)", "credentialKeys of %s lists a key with something behind # that is not a JSON pointer", name)
+			}
+			used[key] = true
 		}
 	}
 	return nil
+}
+
+func methodDefinitions(methods []Method) []Definition {
+	all := make([]Definition, 0, len(methods))
+	for _, m := range methods {
+		all = append(all, m.Definition)
+	}
+	return all
+}
+
+func (d Definition) validateExtra() error {
+	seen := map[string]bool{methodParameter: true}
+	for _, name := range canonicalNames() {
+		seen[name] = true
+	}
+	for _, extra := range d.ExtraCredentials {
+		if !isCredentialName(extra.Name) || seen[extra.Name] {
+			return inputf("use lower-case letters, digits and underscores, and each name once; the canonical names are taken",
+				"an extra credential has no usable name")
+		}
+		seen[extra.Name] = true
+	}
+	return nil
+}
+
+// isCredentialName claims that s can name an extra credential, and be a hole and a key.
+func isCredentialName(s string) bool {
+	return isName(s) && s == strings.ToLower(s) && onlyOf(s, "_")
 }
 
 func (d Definition) validateFields() error {
@@ -227,27 +387,57 @@ func reservedField(name string) bool {
 	return false
 }
 
+// validateJSON looks at the members of a JSON body.
+func (d Definition) validateJSON() error {
+	for _, name := range slices.Sorted(maps.Keys(d.Request.JSON)) {
+		if reservedField(name) {
+			return inputf("use the definition's own fields for it", "request.json must not hold %s", strings.ToLower(name))
+		}
+		if _, twice := d.FormParameters[name]; twice {
+			return inputf("write it in one of them", "both formParameters and request.json hold a member of the same name")
+		}
+		if name == "" || !isText(name) {
+			return inputf("use text without control characters", "request.json holds something that cannot be sent")
+		}
+	}
+	return checkJSON("request.json", d.Request.JSON)
+}
+
+// checkJSON claims that the members can be written as JSON.
+func checkJSON(field string, members map[string]any) error {
+	if _, err := json.Marshal(members); err != nil {
+		return inputf("use texts, numbers, true, false, null, lists and objects", "%s holds something that is no JSON value", field)
+	}
+	return nil
+}
+
 func (d Definition) validateHeaders() error {
+	return checkHeaders("request.headers", d.Request.Headers)
+}
+
+func checkHeaders(field string, headers map[string]string) error {
 	seen := map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(d.Request.Headers)) {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		if !isHeaderName(name) {
-			return inputf("use letters, digits and hyphens", "request.headers holds a name that is not one")
+			return inputf("use letters, digits and hyphens", "%s holds a name that is not one", field)
 		}
 		canonical := http.CanonicalHeaderKey(name)
 		if reservedHeader(canonical) {
-			return inputf("remove it: the operator decides it", "request.headers must not hold %s", canonical)
+			return inputf("remove it: the operator decides it", "%s must not hold %s", field, canonical)
 		}
 		if seen[canonical] {
-			return inputf("list it once", "request.headers holds %s twice", canonical)
+			return inputf("list it once", "%s holds %s twice", field, canonical)
 		}
 		seen[canonical] = true
-		value := d.Request.Headers[name]
-		if !isVSCHAR(value) || value != strings.TrimSpace(value) {
+		if !isHeaderValue(headers[name]) {
 			return inputf("use printable ASCII without spaces around it", "the value of the request header %s cannot be sent", canonical)
 		}
 	}
 	return nil
 }
+
+// isHeaderValue claims that s is a field-value (RFC 9110 §5.5) of printable ASCII.
+func isHeaderValue(s string) bool { return isVSCHAR(s) && s == strings.TrimSpace(s) }
 
 // reservedHeader claims that a header carries a credential, frames the message or
 // steers a proxy. The name is in canonical form.
@@ -280,6 +470,9 @@ func (d Definition) validateNumbers() error {
 	if l := d.Assertion.Lifetime.Duration; l < time.Second || l > maxAssertionLifetime {
 		return inputf("use a duration from 1s to 1h", "assertion.lifetime is out of range")
 	}
+	if b := d.Assertion.Backdate.Duration; b < time.Second || b > maxBackdate {
+		return inputf("use a duration from 1s to 10m", "assertion.backdate is out of range")
+	}
 	if d.Limits.Concurrency < 0 || d.Limits.PerSecond < 0 {
 		return inputf("use positive numbers, or none", "limits are negative")
 	}
@@ -304,6 +497,60 @@ func (d Definition) validateCABundle() error {
 	}
 	if certificates == 0 {
 		return inputf("write it in PEM, from BEGIN CERTIFICATE to END CERTIFICATE", "caBundle holds no certificate")
+	}
+	return nil
+}
+
+// validateProvisioning looks at the step that makes the credentials of one method with
+// those of another.
+func (d Definition) validateProvisioning() error {
+	p := d.Provisioning
+	if p == nil {
+		return nil
+	}
+	names := d.methodNames()
+	if p.From == p.To || !slices.Contains(names, p.From) || !slices.Contains(names, p.To) {
+		return inputf("use two of "+strings.Join(names, ", "), "provisioning.from and provisioning.to do not name two methods")
+	}
+	for _, parameter := range d.Parameters {
+		if err := parameter.validatePlaces(p.URL); err != nil {
+			return err
+		}
+	}
+	if err := checkURL("provisioning.url", fill(p.URL, d.samples())); err != nil {
+		return err
+	}
+	if !slices.Contains(words(http.MethodPost, http.MethodPut), cmp.Or(p.Method, http.MethodPost)) {
+		return inputf("use one of POST, PUT", "provisioning.method has an unknown value")
+	}
+	if err := checkHeaders("provisioning.headers", p.Headers); err != nil {
+		return err
+	}
+	if err := checkJSON("provisioning.json", p.JSON); err != nil {
+		return err
+	}
+	return d.validateProvisioned()
+}
+
+// validateProvisioned makes sure that what is made is what the method To lacks.
+func (d Definition) validateProvisioned() error {
+	p := d.Provisioning
+	for _, name := range slices.Sorted(maps.Keys(p.Credentials)) {
+		if !slices.Contains(d.CredentialNames(), name) {
+			return inputf("use only "+strings.Join(d.CredentialNames(), ", "), "provisioning.credentials names a credential that does not exist")
+		}
+		if len(p.Credentials[name]) == 0 || slices.ContainsFunc(p.Credentials[name], func(s string) bool { return !isPointer(s) }) {
+			return inputf("write it as /member/member (RFC 6901)", "provisioning.credentials of %s holds something that is not a JSON pointer", name)
+		}
+	}
+	to, err := d.WithMethod(p.To)
+	if err != nil {
+		return err
+	}
+	for _, name := range to.withDefaults().required(false) {
+		if _, made := p.Credentials[name]; !made {
+			return inputf("say where it is in the answer", "provisioning.credentials lacks %s, which the method %s needs", name, p.To)
+		}
 	}
 	return nil
 }

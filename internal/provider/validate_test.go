@@ -112,7 +112,6 @@ func TestValidateRefusesWhatCannotWorkOrWouldBeASecurityHole(t *testing.T) {
 		{"a default that is no label", parameter(Parameter{Name: "p", Default: "B"}), "DNS label"},
 
 		{"an unknown grant", func(d *Definition) { d.Grant = "password" }, "grant"},
-		{"a refresh token as the grant", func(d *Definition) { d.Grant = RefreshToken }, "grant"},
 		{"an unknown client authentication", func(d *Definition) { d.ClientAuthentication = "Basic" }, "clientAuthentication"},
 		{"an unknown method of HTTP", func(d *Definition) { d.Request.Method = "PUT" }, "request.method"},
 		{"an unknown encoding", func(d *Definition) { d.Request.BasicEncoding = "raw" }, "request.basicEncoding"},
