@@ -196,6 +196,9 @@ func (p *EntraID) judgeOwnProof(q request, shown proof, id string) error {
 	if !ok {
 		return flawSignature
 	}
+	if _, ok := shown.keyID(); !ok {
+		return flawHeader
+	}
 	required, optional := ownClaims()
 	t := terms{
 		header: map[string]string{"typ": "JWT", "x5t#S256": ""}, optionalKeyID: true, required: required, optional: optional,
