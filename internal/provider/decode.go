@@ -111,10 +111,14 @@ func plausibleScopes(value any) []string {
 }
 
 // tokenType normalises "bearer" in any case, and takes a missing type for it; false for what is no
-// type-name (RFC 6749 appendix A.13) and could not be the scheme of a header.
+// type-name (RFC 6749 appendix A.13) and could not be the scheme of a header. It is empty for
+// "N_A", a token that is for no header at all (RFC 8693 §2.2.1).
 func tokenType(s string) (string, bool) {
 	if s == "" || strings.EqualFold(s, "Bearer") {
 		return "Bearer", true
+	}
+	if strings.EqualFold(s, "N_A") {
+		return "", true
 	}
 	return s, len(s) <= maxTokenType && onlyOf(s, "-._")
 }

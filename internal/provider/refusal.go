@@ -18,7 +18,10 @@ func (r Resolved) refusal(req Request, a Answer, document object) *Error {
 	if !stated && a.Status >= 200 && a.Status <= 299 {
 		return nil
 	}
-	f := finding{grant: req.Grant, status: a.Status, code: code, paused: a.Header.Get("Retry-After") != ""}
+	f := finding{
+		grant: req.Grant, behind: r.Grant != RefreshToken,
+		status: a.Status, code: code, paused: a.Header.Get("Retry-After") != "",
+	}
 	e := &Error{Kind: f.kind(), Code: code, Status: a.Status, RetryAfter: retryAfter(a), SentMaybe: true}
 	problem, fix := r.explain(e)
 	e.Problem, e.Fix = problem+because(e), fix
@@ -99,18 +102,18 @@ const (
 
 // meaningOf is the list of codes that are known: RFC 6749 §4.1.2.1 and §5.2, RFC
 // 6750 §3.1, RFC 8628 §3.5, RFC 8707 §2, OpenID Connect Core §3.1.2.6, and those
-// that Cognito, Slack, GitHub, Facebook and Auth0 document.
+// that Cognito, Slack, GitHub, Facebook, Auth0 and Salesforce send.
 func meaningOf(code string) meaning {
 	switch code {
 	case "invalid_grant", "access_denied", "invalid_token", "expired_token",
 		"login_required", "interaction_required", "consent_required", "account_selection_required", "mfa_required",
 		"NotAuthorizedException", "UserNotFoundException", "UserNotConfirmedException", "PasswordResetRequiredException",
-		"account_inactive", "OAuthException":
+		"account_inactive", "OAuthException", "bad_refresh_token":
 		return credentialRefused
 	case "invalid_client", "invalid_client_id", "bad_client_secret", "incorrect_client_credentials":
 		return clientRefused
 	case "invalid_request", "unauthorized_client", "unsupported_grant_type", "unsupported_response_type",
-		"invalid_scope", "insufficient_scope", "invalid_target":
+		"invalid_scope", "insufficient_scope", "invalid_target", "invalid_app_access":
 		return askRefused
 	case "slow_down", "ratelimited", "rate_limited", "rate_limit_exceeded", "too_many_requests",
 		"TooManyRequestsException", "LimitExceededException", "ThrottlingException":
@@ -123,7 +126,9 @@ func meaningOf(code string) meaning {
 
 // finding is all that decides what a refusal means.
 type finding struct {
-	grant  Grant
+	grant Grant
+	// behind tells that there are primary credentials behind a refresh token.
+	behind bool
 	status int
 	code   string
 	// paused tells that there is a Retry-After.
@@ -160,7 +165,7 @@ func (f finding) kindOfStatus() Kind {
 	case f.status < 200, f.status >= 500,
 		f.status == http.StatusRequestTimeout, f.status == http.StatusTooEarly:
 		return Unavailable
-	case wrongEndpoint(f.status) && f.grant != RefreshToken:
+	case wrongEndpoint(f.status) && !f.fallsBack():
 		return Misconfigured
 	}
 	return f.credentialDenied()
@@ -197,11 +202,14 @@ func (f finding) credentialDenied() Kind {
 
 // askDenied: what a refresh may not have, the primary credentials may.
 func (f finding) askDenied() Kind {
-	if f.grant == RefreshToken {
+	if f.fallsBack() {
 		return RefreshDenied
 	}
 	return Denied
 }
+
+// fallsBack claims that a refresh was refused and the primary credentials are next.
+func (f finding) fallsBack() bool { return f.grant == RefreshToken && f.behind }
 
 // explain words the refusal, and what to do about it, for people.
 func (r Resolved) explain(e *Error) (problem, fix string) {
@@ -210,6 +218,10 @@ func (r Resolved) explain(e *Error) (problem, fix string) {
 		return "the token endpoint refused the username or password",
 			"correct username and password in the credential Secret, and check that the account is not locked"
 	case RefreshDenied:
+		if r.Grant == RefreshToken {
+			return "the token endpoint refused the refresh token",
+				fmt.Sprintf("authorize the client anew, and put the new refresh token under %s in the credential Secret", r.called(CredRefreshToken))
+		}
 		return "the token endpoint refused the refresh token", ""
 	case Throttled:
 		return "the provider asks for a pause", ""
@@ -228,6 +240,8 @@ func (r Resolved) explainDenied(e *Error) (problem, fix string) {
 		return "the provider does not grant these scopes", "correct scopes, or ask the provider to grant them"
 	case "invalid_target":
 		return "the provider does not know this audience or resource", "correct audience and resources"
+	case "invalid_app_access":
+		return "the provider does not let this user use this client", "ask the provider to allow it"
 	case "unauthorized_client":
 		return "the provider does not let this client use this grant", "ask the provider to allow it"
 	case "unsupported_grant_type":
@@ -235,11 +249,52 @@ func (r Resolved) explainDenied(e *Error) (problem, fix string) {
 	case "invalid_request":
 		return "the provider did not understand the request", "check the provider's definition"
 	}
+	if meaningOf(e.Code) != clientRefused {
+		switch r.Grant {
+		case JWTBearer:
+			return "the token endpoint refused the assertion", r.explainAssertion()
+		case TokenExchange:
+			return "the token endpoint refused the subject token", fmt.Sprintf(
+				"check %s, and that the provider trusts whoever issued it for this audience", r.called(CredSubjectToken))
+		}
+	}
+	return r.explainClient()
+}
+
+func (r Resolved) explainAssertion() string {
+	if r.ReadyMade {
+		return fmt.Sprintf("check %s, and that the provider trusts whoever issued it for this audience", r.called(CredAssertion))
+	}
+	return fmt.Sprintf("correct %s in the credential Secret, and check that the provider knows its public half and allows issuer and subject",
+		r.called(CredPrivateKey))
+}
+
+// explainClient names what the client proves itself with.
+func (r Resolved) explainClient() (problem, fix string) {
+	problem = "the token endpoint refused the client's credentials"
+	switch r.ClientAuthentication {
+	case PrivateKeyJWT:
+		return problem, fmt.Sprintf("correct %s and %s in the credential Secret, and check that the provider knows the key's public half",
+			r.called(CredClientID), r.called(CredPrivateKey))
+	case FederatedJWT:
+		return problem, fmt.Sprintf("check %s, and that the provider trusts whoever issued it for this client and audience", r.called(CredClientAssertion))
+	case TLS:
+		return problem, fmt.Sprintf("correct %s, and check that the provider knows this certificate or its authority",
+			r.allCalled([]string{CredClientID, CredCertificate, CredPrivateKey}))
+	case None:
+		if wanted := r.RequiredCredentials(); r.Grant == Custom && len(wanted) > 0 {
+			return problem, fmt.Sprintf("correct %s in the credential Secret", r.allCalled(wanted))
+		}
+		return "the token endpoint refused the client", "check the client of the provider's definition"
+	}
 	if r.Grant == Password {
 		return "the token endpoint refused the client", "check the client of the provider's definition"
 	}
-	return "the token endpoint refused the client's credentials",
-		fmt.Sprintf("correct %s and %s in the credential Secret", r.called(CredClientID), r.called(CredClientSecret))
+	wanted := []string{CredClientID, CredClientSecret}
+	for _, extra := range r.ExtraCredentials {
+		wanted = append(wanted, extra.Name)
+	}
+	return problem, fmt.Sprintf("correct %s in the credential Secret", r.allCalled(wanted))
 }
 
 func explainStatus(status int) (problem, fix string) {

@@ -150,7 +150,7 @@ func TestSpatiaFiAppTokenIsAskedForWithAnAssertionOnly(t *testing.T) {
 	if string(header) != `{"alg":"HS256","typ":"JWT"}` {
 		t.Errorf("got header %s", header)
 	}
-	want := fmt.Sprintf(`{"aud":%q,"exp":%d,"iat":%d,"iss":"app-1","jti":"fresh-1","sub":"app-1"}`, endpoint, sent().Unix()+60, sent().Unix())
+	want := fmt.Sprintf(`{"aud":%q,"exp":%d,"iat":%d,"iss":"app-1","jti":"fresh-1","sub":"app-1"}`, endpoint, sent().Unix()+60, sent().Unix()-10)
 	if string(payload) != want {
 		t.Errorf("got claims %s, want %s", payload, want)
 	}

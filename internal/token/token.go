@@ -33,6 +33,7 @@ type Token struct {
 	// Refresh is the refresh token that came with it; zero when there was none.
 	Refresh Secret
 	// Type is the token_type with "bearer" in any case normalised to "Bearer" (RFC 6750 §2.1).
+	// It is empty for a token that is no access token (RFC 8693 §2.2.1).
 	Type string
 	// Scopes that the provider granted; nil when the answer does not say (then those requested, RFC 6749 §5.1).
 	Scopes []string
@@ -49,8 +50,14 @@ type Token struct {
 // Lifetime is the whole life of the token, from request to expiry.
 func (t Token) Lifetime() time.Duration { return t.ExpiresAt.Sub(t.IssuedAt) }
 
-// Authorization is the value of an Authorization header that carries the token.
-func (t Token) Authorization() Secret { return NewSecret(t.Type + " " + t.Access.Reveal()) }
+// Authorization is the value of an Authorization header that carries the token; without
+// a type it is the bare token.
+func (t Token) Authorization() Secret {
+	if t.Type == "" {
+		return t.Access
+	}
+	return NewSecret(t.Type + " " + t.Access.Reveal())
+}
 
 // Fingerprint tells tokens apart without telling them: the first 12 hex digits
 // of the access token's SHA-256.

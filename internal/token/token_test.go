@@ -72,6 +72,10 @@ func TestATokenKnowsItsLifeAndItsHeader(t *testing.T) {
 	if got := tok.Authorization().Reveal(); got != "Bearer abc" {
 		t.Errorf("got %q", got)
 	}
+	tok.Type = ""
+	if got := tok.Authorization().Reveal(); got != "abc" {
+		t.Errorf("got %q, want the bare token for one without a type", got)
+	}
 }
 
 func TestAFingerprintTellsTokensApartWithoutTellingThem(t *testing.T) {
