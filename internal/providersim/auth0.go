@@ -124,13 +124,13 @@ func (p *Auth0) judgeProof(q request, form url.Values) *reply {
 		r := oauthError(http.StatusUnauthorized, "invalid_client", why)
 		return &r
 	}
-	shown, err := readProof(form.Get("client_assertion"))
-	if err != nil || form.Get("client_assertion_type") != clientAssertionType {
+	shown, ok := readProof(form.Get("client_assertion"))
+	if !ok || form.Get("client_assertion_type") != clientAssertionType {
 		return refused("client_assertion is missing or malformed")
 	}
 	id := shown.text("iss")
 	if id != shown.text("sub") || (form.Has("client_id") && form.Get("client_id") != id) {
-		return refused(flawIssuer.Error())
+		return refused(string(flawIssuer))
 	}
 	kid, ok := shown.keyID()
 	key, found := p.keys[id].find(kid)
@@ -142,12 +142,12 @@ func (p *Auth0) judgeProof(q request, form url.Values) *reply {
 		header: map[string]string{"typ": "JWT"}, optionalKeyID: true, required: required, optional: optional,
 		audiences: []string{p.at("/")}, leeway: auth0Skew, maxLife: auth0MaxLife,
 	}
-	if err := judgeBoth(shown, key, []string{"RS256", "RS384", "PS256"}, t, q.now); err != nil {
-		return refused(err.Error())
+	if f := judgeBoth(shown, key, []string{"RS256", "RS384", "PS256"}, t, q.now); f != flawless {
+		return refused(string(f))
 	}
 	jti := shown.text("jti")
 	if len(id) > auth0MaxText || len(jti) > auth0MaxText || !p.seen.spend(id, jti, q.now, q.now.Add(2*auth0MaxLife)) {
-		return refused(flawReplay.Error())
+		return refused(string(flawReplay))
 	}
 	return nil
 }

@@ -49,6 +49,8 @@ type keysA struct {
 	authority, otherAuthority certified
 	// certificate and its impostor hold the same key and name; another authority signed the latter.
 	certificate, impostor certified
+	// namesake has another name, and all else.
+	namesake certified
 }
 
 type certified struct {
@@ -67,6 +69,8 @@ var demoKeysA = sync.OnceValue(func() keysA {
 	// One RSA key, so that the same certificate serves Entra ID, which has no other.
 	k.certificate = certified{certificate: certify(leaf, &k.client.PublicKey, k.authority)}
 	k.impostor = certified{certificate: certify(leaf, &k.client.PublicKey, k.otherAuthority)}
+	leaf.Subject.CommonName = "another-client"
+	k.namesake = certified{certificate: certify(leaf, &k.client.PublicKey, k.authority)}
 	return k
 })
 
@@ -561,7 +565,7 @@ func TestConformanceAMissingKeyOfAnIdentityProviderIsNamedByAllItsNames(t *testi
 	t.Parallel()
 	for entry, want := range map[string][]string{
 		"Keycloak": {
-			"client_assertion for FederatedJWT", "client_id and certificate", "private_key", "for TLS", "for PrivateKeyJWT",
+			"client_assertion for FederatedJWT", "client_id, certificate (or tls.crt) and private_key (or tls.key) for TLS", "for PrivateKeyJWT",
 			"client_id and client_secret for SecretBasic", "client_id and client_secret for SecretPost",
 		},
 		"Auth0":   {"client_id and private_key", "for PrivateKeyJWT", "client_id and client_secret for Secret"},

@@ -152,8 +152,8 @@ func (p *EntraID) authenticate(q request, form url.Values) (id string, refused *
 		return fail(http.StatusBadRequest, "unauthorized_client", 700016, "Application with identifier '"+id+"' was not found in the directory 'Demo'.")
 	}
 	if asserted {
-		if err := p.judgeProof(q, form, id); err != nil {
-			number, why := entraWords(err)
+		if f := p.judgeProof(q, form, id); f != flawless {
+			number, why := entraWords(f)
 			return fail(http.StatusUnauthorized, "invalid_client", number, why)
 		}
 		return id, nil
@@ -173,13 +173,13 @@ func (p *EntraID) knows(id string) bool {
 	return secret || certificate || slices.ContainsFunc(p.federated, func(f entraFederation) bool { return f.client == id })
 }
 
-func (p *EntraID) judgeProof(q request, form url.Values, id string) error {
+func (p *EntraID) judgeProof(q request, form url.Values, id string) flaw {
 	if form.Get("client_assertion_type") != clientAssertionType {
 		return flawForm
 	}
-	shown, err := readProof(form.Get("client_assertion"))
-	if err != nil {
-		return err
+	shown, ok := readProof(form.Get("client_assertion"))
+	if !ok {
+		return flawForm
 	}
 	if shown.text("iss") == id {
 		return p.judgeOwnProof(q, shown, id)
@@ -187,7 +187,7 @@ func (p *EntraID) judgeProof(q request, form url.Values, id string) error {
 	return p.judgeFederatedProof(q, shown, id)
 }
 
-func (p *EntraID) judgeOwnProof(q request, shown proof, id string) error {
+func (p *EntraID) judgeOwnProof(q request, shown proof, id string) flaw {
 	if shown.text("sub") != id {
 		return flawIssuer
 	}
@@ -204,25 +204,25 @@ func (p *EntraID) judgeOwnProof(q request, shown proof, id string) error {
 		header: map[string]string{"typ": "JWT", "x5t#S256": ""}, optionalKeyID: true, required: required, optional: optional,
 		audiences: []string{p.TokenURL()}, maxLife: entraMaxLife,
 	}
-	if err := judgeBoth(shown, key, []string{"PS256"}, t, q.now); err != nil {
-		return err
+	if f := judgeBoth(shown, key, []string{"PS256"}, t, q.now); f != flawless {
+		return f
 	}
 	if !p.seen.spend(id, shown.text("jti"), q.now, q.now.Add(2*entraMaxLife)) {
 		return flawReplay
 	}
-	return nil
+	return flawless
 }
 
 // judgeFederatedProof takes the same token any number of times, as a cluster hands it out.
-func (p *EntraID) judgeFederatedProof(q request, shown proof, id string) error {
+func (p *EntraID) judgeFederatedProof(q request, shown proof, id string) flaw {
 	i := slices.IndexFunc(p.federated, func(f entraFederation) bool {
 		return f.client == id && f.issuer == shown.text("iss") && f.subject == shown.text("sub")
 	})
 	if i < 0 {
 		return flawIssuer
 	}
-	if err := p.issuers.verify(shown, []string{"RS256"}); err != nil {
-		return err
+	if f := p.issuers.verify(shown, []string{"RS256"}); f != flawless {
+		return f
 	}
 	t := terms{
 		header: map[string]string{}, optionalKeyID: true, required: []string{"iss", "sub", "aud", "exp"}, anyClaim: true,
@@ -234,8 +234,8 @@ func (p *EntraID) judgeFederatedProof(q request, shown proof, id string) error {
 	return t.judge(shown, q.now)
 }
 
-func entraWords(err error) (number int, why string) {
-	switch reason(err) {
+func entraWords(f flaw) (number int, why string) {
+	switch f {
 	case flawForm, flawClaims, flawHeader:
 		return 50027, "JWT token is invalid or malformed."
 	case flawIssuer:

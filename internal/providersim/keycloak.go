@@ -73,7 +73,8 @@ func newKeycloak(h *Host) *Keycloak {
 		seen:    spent{},
 	}
 	p.signer = newSigner(p.Issuer())
-	h.clientAuth = tls.RequestClientCert // https-client-auth=request
+	// The server's option https-client-auth has the value request.
+	h.clientAuth = tls.RequestClientCert
 	h.answer, h.kindOf = p.judgeToken, kindOfGrant
 	return p
 }
@@ -210,9 +211,9 @@ func (p *Keycloak) authenticateByProof(q request, form url.Values) (id string, r
 	if kind := form.Get("client_assertion_type"); kind != clientAssertionType {
 		return "", p.invalidClient(http.StatusBadRequest, "Parameter client_assertion_type is missing, or not "+clientAssertionType)
 	}
-	shown, err := readProof(form.Get("client_assertion"))
-	if err != nil {
-		return "", p.invalidClient(http.StatusBadRequest, "Client authentication with signed JWT failed: "+err.Error())
+	shown, ok := readProof(form.Get("client_assertion"))
+	if !ok {
+		return "", p.invalidClient(http.StatusBadRequest, keycloakWords(flawForm))
 	}
 	if shown.text("sub") == "" {
 		return "", p.invalidClient(http.StatusBadRequest, "Token sub claim is required")
@@ -246,8 +247,8 @@ func (p *Keycloak) judgeOwnProof(q request, shown proof) (id string, refused *re
 	if _, there := shown.claims["iat"]; !there {
 		t.maxLife = keycloakMaxAge
 	}
-	if err := judgeBoth(shown, key, asymmetric(), t, q.now); err != nil {
-		return "", p.invalidClient(http.StatusBadRequest, keycloakWords(err))
+	if f := judgeBoth(shown, key, asymmetric(), t, q.now); f != flawless {
+		return "", p.invalidClient(http.StatusBadRequest, keycloakWords(f))
 	}
 	if !p.seen.spend(id, shown.text("jti"), q.now, q.now.Add(2*keycloakMaxAge)) {
 		return "", p.invalidClient(http.StatusBadRequest, keycloakWords(flawReplay))
@@ -263,7 +264,7 @@ func (p *Keycloak) judgeFederatedProof(q request, shown proof) (id string, refus
 			id = name
 		}
 	}
-	if id == "" || p.issuers.verify(shown, asymmetric()) != nil {
+	if id == "" || p.issuers.verify(shown, asymmetric()) != flawless {
 		return "", p.invalidClient(http.StatusUnauthorized, "Invalid client or Invalid client credentials")
 	}
 	t := terms{
@@ -273,22 +274,22 @@ func (p *Keycloak) judgeFederatedProof(q request, shown proof) (id string, refus
 	if _, typed := shown.header["typ"]; typed {
 		t.header["typ"] = "JWT"
 	}
-	if err := t.judge(shown, q.now); err != nil {
-		return "", p.invalidClient(http.StatusBadRequest, keycloakWords(err))
+	if f := t.judge(shown, q.now); f != flawless {
+		return "", p.invalidClient(http.StatusBadRequest, keycloakWords(f))
 	}
 	return id, nil
 }
 
 // judgeBoth looks at the signature first.
-func judgeBoth(shown proof, key crypto.PublicKey, algorithms []string, t terms, now time.Time) error {
-	if err := shown.verify(key, algorithms); err != nil {
-		return err
+func judgeBoth(shown proof, key crypto.PublicKey, algorithms []string, t terms, now time.Time) flaw {
+	if f := shown.verify(key, algorithms); f != flawless {
+		return f
 	}
 	return t.judge(shown, now)
 }
 
-func keycloakWords(err error) string {
-	switch reason(err) {
+func keycloakWords(f flaw) string {
+	switch f {
 	case flawAlgorithm:
 		return "Invalid signature algorithm"
 	case flawSignature:
@@ -306,7 +307,7 @@ func keycloakWords(err error) string {
 	case flawReplay:
 		return "Token reuse detected"
 	default:
-		return "Client authentication with signed JWT failed: " + err.Error()
+		return "Client authentication with signed JWT failed: " + string(f)
 	}
 }
 

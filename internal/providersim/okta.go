@@ -147,8 +147,8 @@ func (p *Okta) judgeProof(q request, form url.Values, endpoint string) *reply {
 	if form.Get("client_assertion_type") != clientAssertionType {
 		return refused("The client_assertion_type is invalid.")
 	}
-	shown, err := readProof(form.Get("client_assertion"))
-	if err != nil {
+	shown, ok := readProof(form.Get("client_assertion"))
+	if !ok {
 		return refused("The parsing of the client_assertion failed.")
 	}
 	id := shown.text("iss")
@@ -171,8 +171,8 @@ func (p *Okta) judgeProof(q request, form url.Values, endpoint string) *reply {
 		audiences: []string{endpoint}, maxLife: oktaMaxLife,
 	}
 	algorithms := []string{"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"}
-	if err := judgeBoth(shown, key, algorithms, t, q.now); err != nil {
-		return refused(oktaWords(err))
+	if f := judgeBoth(shown, key, algorithms, t, q.now); f != flawless {
+		return refused(oktaWords(f))
 	}
 	if !p.seen.spend(id, shown.text("jti"), q.now, q.now.Add(oktaMaxLife)) {
 		return refused("The client_assertion token has already been used.")
@@ -180,8 +180,8 @@ func (p *Okta) judgeProof(q request, form url.Values, endpoint string) *reply {
 	return nil
 }
 
-func oktaWords(err error) string {
-	switch reason(err) {
+func oktaWords(f flaw) string {
+	switch f {
 	case flawAudience:
 		return "The audience claim for client_assertion must be the endpoint invoked for the request."
 	case flawSignature, flawAlgorithm:
@@ -191,7 +191,7 @@ func oktaWords(err error) string {
 	case flawDistant:
 		return "The client_assertion token has an expiration too far into the future."
 	default:
-		return "The client_assertion is invalid: " + err.Error()
+		return "The client_assertion is invalid: " + string(f)
 	}
 }
 

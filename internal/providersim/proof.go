@@ -23,22 +23,11 @@ type proof struct {
 	signature      []byte
 }
 
-// flaw is why a proof is refused. Each provider has its own words for it.
+// flaw is why a proof is refused; empty when it is not. Each provider has its own words for it.
 type flaw string
 
-// Error implements error.
-func (f flaw) Error() string { return string(f) }
-
-// reason is the flaw that the error is about.
-func reason(err error) flaw {
-	var f flaw
-	if !errors.As(err, &f) {
-		return flawForm
-	}
-	return f
-}
-
 const (
+	flawless      flaw = ""
 	flawForm      flaw = "the JWT is malformed"
 	flawAlgorithm flaw = "alg is not one that is taken"
 	flawHeader    flaw = "the header is not as it must be"
@@ -55,24 +44,24 @@ const (
 
 // readProof takes a compact JWS (RFC 7515 §7.1) apart. Base64url has no padding and no
 // spare bits, and a JSON object has each member once (RFC 7515 §4).
-func readProof(compact string) (proof, error) {
+func readProof(compact string) (p proof, ok bool) {
 	parts := strings.Split(compact, ".")
 	if len(parts) != 3 {
-		return proof{}, flawForm
+		return proof{}, false
 	}
 	header, err := readJOSE(parts[0])
 	if err != nil {
-		return proof{}, flawForm
+		return proof{}, false
 	}
 	claims, err := readJOSE(parts[1])
 	if err != nil {
-		return proof{}, flawForm
+		return proof{}, false
 	}
 	signature, err := base64.RawURLEncoding.Strict().DecodeString(parts[2])
 	if err != nil || len(signature) == 0 {
-		return proof{}, flawForm
+		return proof{}, false
 	}
-	return proof{header: header, claims: claims, signed: parts[0] + "." + parts[1], signature: signature}, nil
+	return proof{header: header, claims: claims, signed: parts[0] + "." + parts[1], signature: signature}, true
 }
 
 func readJOSE(encoded string) (map[string]any, error) {
@@ -133,7 +122,7 @@ func (p proof) keyID() (kid string, known bool) {
 }
 
 // verify checks the signature with the public key of whoever is said to have signed.
-func (p proof) verify(key crypto.PublicKey, algorithms []string) error {
+func (p proof) verify(key crypto.PublicKey, algorithms []string) flaw {
 	name, _ := p.header["alg"].(string)
 	if !slices.Contains(algorithms, name) {
 		return flawAlgorithm
@@ -142,7 +131,7 @@ func (p proof) verify(key crypto.PublicKey, algorithms []string) error {
 	if method == nil || method.Verify(p.signed, p.signature, key) != nil {
 		return flawSignature
 	}
-	return nil
+	return flawless
 }
 
 // terms are what one endpoint demands of a proof, besides its signature.
@@ -166,7 +155,7 @@ type terms struct {
 }
 
 // judge looks at everything but signature, iss, sub and jti's freshness.
-func (t terms) judge(p proof, now time.Time) error {
+func (t terms) judge(p proof, now time.Time) flaw {
 	if !t.headerFits(p.header) {
 		return flawHeader
 	}
@@ -220,7 +209,7 @@ func (t terms) audienceFits(claim any) bool {
 	return ok && slices.Contains(t.audiences, audience)
 }
 
-func (t terms) timeFits(claims map[string]any, now time.Time) error {
+func (t terms) timeFits(claims map[string]any, now time.Time) flaw {
 	at := map[string]time.Time{}
 	for _, name := range []string{"exp", "iat", "nbf"} {
 		if _, there := claims[name]; !there {
@@ -244,7 +233,7 @@ func (t terms) timeFits(claims map[string]any, now time.Time) error {
 	if iat, ok := at["iat"]; ok && t.maxAge > 0 && now.Sub(iat) > t.maxAge {
 		return flawOld
 	}
-	return nil
+	return flawless
 }
 
 // spent remembers each jti for as long as a replay could pass as fresh.
@@ -297,7 +286,7 @@ func (t trusted) add(issuer, keyID string, key crypto.PublicKey) {
 }
 
 // verify finds out who signed; the issuer is known from then on.
-func (t trusted) verify(p proof, algorithms []string) error {
+func (t trusted) verify(p proof, algorithms []string) flaw {
 	keys, ok := t[p.text("iss")]
 	if !ok {
 		return flawIssuer

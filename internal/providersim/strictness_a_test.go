@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -247,7 +248,7 @@ func proofCalls() map[string]proofCall {
 				return newProof(b, signingClient, "https://"+b.Auth0.Address()+"/", jwt.SigningMethodRS256, k.client, kid, edits)
 			},
 			call:   func(b *bench, compact string) call { return inForm(b.auth0(), signingClient, compact) },
-			status: 401, words: "invalid_client", lenient: []string{"no kid", "no iat", "a good nbf", "exp in two minutes", "PS256", "iat two minutes ago"},
+			status: 401, words: "invalid_client", lenient: []string{"no kid", "no iat", "a good nbf", "exp in two minutes", "PS256", "RS256", "iat two minutes ago"},
 		},
 		"Okta": {
 			make: func(b *bench, edits ...func(*assertion)) *assertion {
@@ -255,7 +256,7 @@ func proofCalls() map[string]proofCall {
 			},
 			call:   func(b *bench, compact string) call { return inForm(b.okta(), signingClient, compact) },
 			status: 401, words: "invalid_client",
-			lenient: []string{"no kid", "no iat", "a good nbf", "exp in two minutes", "exp in nine minutes", "exp in eleven minutes", "iat two minutes ago"},
+			lenient: []string{"no kid", "no iat", "a good nbf", "exp in two minutes", "exp in nine minutes", "exp in eleven minutes", "iat two minutes ago", "RS256", "RS512"},
 		},
 		"EntraID": {
 			make: func(b *bench, edits ...func(*assertion)) *assertion {
@@ -275,7 +276,7 @@ func proofCalls() map[string]proofCall {
 					set("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), set("assertion", compact))
 			},
 			status: 500, words: "server_error",
-			lenient: []string{"exp in two minutes", "exp in nine minutes", "exp in eleven minutes", "iat two minutes ago"},
+			lenient: []string{"exp in two minutes", "exp in nine minutes", "exp in eleven minutes", "iat two minutes ago", "RS256"},
 		},
 	}
 }
@@ -309,6 +310,8 @@ func TestProvidersJudgeEveryPartOfAnAssertion(t *testing.T) {
 		"no signature":              signedAs(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType),
 		"HS256":                     signedAs(jwt.SigningMethodHS256, []byte("x")),
 		"PS256":                     signedAs(jwt.SigningMethodPS256, k.client),
+		"RS256":                     signedAs(jwt.SigningMethodRS256, k.client),
+		"RS512":                     signedAs(jwt.SigningMethodRS512, k.client),
 		"a stranger's key":          func(a *assertion) { a.key = strangerOf(a.method) },
 		"another iss":               claim("iss", "other"),
 		"another sub":               claim("sub", "other"),
@@ -343,7 +346,7 @@ func TestProvidersJudgeEveryPartOfAnAssertion(t *testing.T) {
 			b := newBench(t, providersim.Options{})
 			for name, edit := range spoiled {
 				a := b.send(t, c.call(b, c.make(b, edit).sign(t)))
-				if contains(c.lenient, name) {
+				if slices.Contains(c.lenient, name) {
 					if a.status != 200 {
 						t.Errorf("%s: got %d %s, want it to be taken", name, a.status, a.body)
 					}
@@ -356,15 +359,6 @@ func TestProvidersJudgeEveryPartOfAnAssertion(t *testing.T) {
 			}
 		})
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, item := range list {
-		if item == s {
-			return true
-		}
-	}
-	return false
 }
 
 func strangerOf(m jwt.SigningMethod) any {
@@ -382,12 +376,19 @@ func TestProvidersJudgeHowAnAssertionIsWritten(t *testing.T) {
 			b := newBench(t, providersim.Options{})
 			good := c.make(b).sign(t)
 			parts := strings.Split(good, ".")
-			twice := func(part, member string) string {
-				content, err := base64.RawURLEncoding.DecodeString(part)
+			// twice has a member once more, before the true one, and is signed so.
+			twice := func(i int, member string) string {
+				content, err := base64.RawURLEncoding.DecodeString(parts[i])
 				if err != nil {
 					t.Fatal(err)
 				}
-				return base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(content), "{", "{"+member+",", 1)))
+				edited := slices.Clone(parts)
+				edited[i] = base64.RawURLEncoding.EncodeToString([]byte(strings.Replace(string(content), "{", "{"+member+",", 1)))
+				signature, err := c.make(b).method.Sign(edited[0]+"."+edited[1], c.make(b).key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return edited[0] + "." + edited[1] + "." + base64.RawURLEncoding.EncodeToString(signature)
 			}
 			for name, compact := range map[string]string{
 				"two parts":         parts[0] + "." + parts[1],
@@ -395,8 +396,8 @@ func TestProvidersJudgeHowAnAssertionIsWritten(t *testing.T) {
 				"padding":           good + "=",
 				"an empty one":      parts[0] + "." + parts[1] + ".",
 				"another signature": parts[0] + "." + parts[1] + "." + flipped(parts[2]),
-				"alg twice":         twice(parts[0], `"alg":"none"`) + "." + parts[1] + "." + parts[2],
-				"aud twice":         parts[0] + "." + twice(parts[1], `"aud":"x"`) + "." + parts[2],
+				"alg twice":         twice(0, `"alg":"none"`),
+				"aud twice":         twice(1, `"aud":"x"`),
 				"no JSON":           "e30x." + parts[1] + "." + parts[2],
 			} {
 				a := b.send(t, c.call(b, compact))
@@ -511,6 +512,26 @@ func TestAClustersTokenIsJudged(t *testing.T) {
 	}
 }
 
+func TestEntraIDTakesAClustersTokenForItsApplicationOnly(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, providersim.Options{})
+	good := clusterToken(demoKeysA().cluster, providersim.EntraIDExchange)
+	if a := b.send(t, inForm(b.entraID(), entraClient, good)); a.status != 401 || !strings.Contains(a.body, "AADSTS700213") {
+		t.Errorf("got %d %s", a.status, a.body)
+	}
+}
+
+func TestAuth0WantsTheSlashBehindItsDomain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, providersim.Options{})
+	c := proofCalls()["Auth0"]
+	for _, audience := range []string{"https://" + b.Auth0.Address(), b.Auth0.TokenURL()} {
+		if a := b.send(t, c.call(b, c.make(b, claim("aud", audience)).sign(t))); a.status != 401 {
+			t.Errorf("%s: got %d %s", audience, a.status, a.body)
+		}
+	}
+}
+
 func TestKeycloakTakesNoClusterTokenOlderThanAnHour(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, providersim.Options{})
@@ -544,6 +565,7 @@ func TestKeycloakLooksAtTheCertificate(t *testing.T) {
 	}{
 		"the client's":           {k.certificate, tlsClient, 200},
 		"of another authority":   {k.impostor, tlsClient, 401},
+		"with another name":      {k.namesake, tlsClient, 401},
 		"of another client":      {k.certificate, "nobody", 401},
 		"of a client of secrets": {k.certificate, providersim.KeycloakClientID, 401},
 	} {

@@ -129,16 +129,16 @@ func (p *Zitadel) judgeAssertion(q request, form url.Values) reply {
 	if q.Header.Get("Authorization") != "" || !only(form, "grant_type", "scope", "assertion") {
 		return oauthError(http.StatusBadRequest, "invalid_request", "error decoding form")
 	}
-	if err := p.verify(q, form.Get("assertion")); err != nil {
+	if p.verify(q, form.Get("assertion")) != flawless {
 		return oauthError(http.StatusInternalServerError, "server_error", "Errors.Internal")
 	}
 	return p.grantToken(q, form.Get("scope"))
 }
 
-func (p *Zitadel) verify(q request, assertion string) error {
-	shown, err := readProof(assertion)
-	if err != nil {
-		return err
+func (p *Zitadel) verify(q request, assertion string) flaw {
+	shown, ok := readProof(assertion)
+	if !ok {
+		return flawForm
 	}
 	id := shown.text("iss")
 	if id != shown.text("sub") {
@@ -153,13 +153,13 @@ func (p *Zitadel) verify(q request, assertion string) error {
 		header: map[string]string{"typ": "JWT", "kid": ""}, required: []string{"iss", "sub", "aud", "iat", "exp", "jti"},
 		audiences: []string{p.at("")}, leeway: zitadelSkew, maxLife: time.Hour, maxAge: zitadelMaxAge,
 	}
-	if err := judgeBoth(shown, key, []string{"RS256"}, t, q.now); err != nil {
-		return err
+	if f := judgeBoth(shown, key, []string{"RS256"}, t, q.now); f != flawless {
+		return f
 	}
 	if !p.seen.spend(id, shown.text("jti"), q.now, q.now.Add(zitadelMaxAge)) {
 		return flawReplay
 	}
-	return nil
+	return flawless
 }
 
 func (p *Zitadel) grantToken(q request, scope string) reply {
