@@ -784,3 +784,28 @@ func TestSecretsOfIdentityProvidersGoOverTheWireAsTheyAre(t *testing.T) {
 		})
 	}
 }
+
+func TestARefusalIsExplainedByWhatTheProviderMeansByIt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		dialect string
+		edit    func(*user)
+		want    string
+	}{
+		"Keycloak calls a wrong secret unauthorized_client":    {"Keycloak/SecretBasic", wrongSecret, "correct client_id and client_secret"},
+		"Entra ID calls an unknown application the same":       {"EntraID/Secret", unknownClient, "ask the provider to allow it"},
+		"Auth0 denies access to whoever has a wrong secret":    {"Auth0/Secret", wrongSecret, "correct client_id and client_secret"},
+		"and to whoever asks for something that is not theirs": {"Auth0/Secret", func(u *user) { u.input.Audience = "" }, "correct audience and scopes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := newBench(t, providersim.Options{}).userOf(t, dialectOf(t, c.dialect))
+			c.edit(u)
+			if got := u.mustFail(t); !strings.Contains(got.Fix, c.want) {
+				t.Errorf("got %q, want advice to %s", got.Fix, c.want)
+			}
+		})
+	}
+}
+
+func wrongSecret(u *user) { u.input.Credentials["client_secret"] = token.NewSecret("wrong") }
