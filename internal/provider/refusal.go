@@ -247,7 +247,15 @@ func (r Resolved) explainDenied(e *Error) (problem, fix string) {
 	case "invalid_app_access":
 		return "the provider does not let this user use this client", "ask the provider to allow it"
 	case "unauthorized_client":
-		return "the provider does not let this client use this grant", "ask the provider to allow it"
+		// Keycloak's word for a wrong secret too, with the status of invalid_client.
+		if e.Status != http.StatusUnauthorized {
+			return "the provider does not let this client use this grant", "ask the provider to allow it"
+		}
+	case "access_denied":
+		// Auth0 knows the client then, and the API or the scope is not the client's.
+		if e.Status == http.StatusForbidden {
+			return "the provider does not let this client have what it asks for", "correct audience and scopes, or ask the provider to grant them"
+		}
 	case "unsupported_grant_type":
 		return "the provider does not support this grant", "correct grant in the provider's definition"
 	case "invalid_request":

@@ -123,17 +123,6 @@ func dialectsB() []dialect {
 	}
 }
 
-// signs tells whether the request holds a signed assertion, which has an instant of its own.
-func (d dialect) signs() bool { return d.method == "AppToken" || d.credentials["private_key"] != "" }
-
-// spoiled is a credential that the provider does not know.
-func (d dialect) spoiled() string {
-	if d.wrong == "private_key" {
-		return inPEM(strangerKey())
-	}
-	return d.credentials[d.wrong] + "x"
-}
-
 // sent is one request as it arrived, with assertions taken apart.
 type sent struct {
 	Method, Path, Query string
