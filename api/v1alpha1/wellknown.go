@@ -136,6 +136,8 @@ const (
 	ReasonServiceAccountRefused = "ServiceAccountNotAllowed"
 	// ReasonReauthorizationRequired: the refresh token is used up; only a new one helps.
 	ReasonReauthorizationRequired = "ReauthorizationRequired"
+	// ReasonRefreshOutcomeUnknown: a refresh was begun, and whether it used up the refresh token is not known.
+	ReasonRefreshOutcomeUnknown = "RefreshOutcomeUnknown"
 	// ReasonCredentialInUse: another ProviderToken uses the same refresh token.
 	ReasonCredentialInUse = "CredentialInUse"
 	// ReasonRestoredState: the operator's record of the refresh token is a restored copy.

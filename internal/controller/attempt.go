@@ -11,7 +11,9 @@ import (
 
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/token"
+	"github.com/providertoken/operator/internal/workload"
 )
 
 // attemptsAfterPanic is what a panic counts for: it will most likely happen again.
@@ -25,22 +27,28 @@ type Exchanger interface {
 // attempt is one try to get a token, with everything it needs: it runs outside
 // of the reconcile, and reads nothing that may change meanwhile.
 type attempt struct {
-	r       *Reconciler
-	name    types.NamespacedName
-	uid     types.UID
-	label   string // of the provider, for metrics
-	res     provider.Resolved
-	trust   exchange.Trust
-	input   provider.RequestInput
-	inputs  string
-	basis   string
-	request string
+	r     *Reconciler
+	name  types.NamespacedName
+	uid   types.UID
+	label string // of the provider, for metrics
+	res   provider.Resolved
+	trust exchange.Trust
+	input provider.RequestInput
+	// identity is the ServiceAccount whose token is a credential too, nil when there is
+	// none; issued is that token, which lives no longer than the attempt.
+	identity *identity
+	issued   token.Secret
+	inputs   string
+	basis    string
+	request  string
 	// issuer is asked where the token endpoint is; nil when that is known anyway.
 	issuer *issuer
 	// provisioning is set when credentials are to be made instead of a token.
 	provisioning *provisioningAttempt
 	// expires is when the token at hand does; zero when there is none.
 	expires time.Time
+	// rotation is set where the refresh token is itself the credential.
+	rotation *rotation.Want
 }
 
 // pursue sees to it that a needed token is on its way, and that one no longer needed is not.
@@ -49,14 +57,17 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		r.Scheduler.Cancel(string(f.pt.UID))
 		return nil
 	}
+	if r.stillWithheld(ctx, f) {
+		return nil
+	}
 	if err := r.probe(ctx, f); err != nil || f.unwritable != nil {
 		return err
 	}
 	a := &attempt{
 		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
-		res: f.resolved, trust: f.trust, input: f.ask(),
+		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
-		issuer: f.issuer, provisioning: f.provisioning,
+		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(),
 	}
 	if f.live() {
 		a.expires = f.held.Token.ExpiresAt
@@ -157,6 +168,12 @@ type verdict struct {
 	made provider.Credentials
 	// again tells that nothing came of the attempt, and that the next look knows more.
 	again bool
+	// withheld is why there was no token of the ServiceAccount; empty when that is not it.
+	withheld workload.Kind
+	// hold is why the refresh token that is itself the credential must not be used now.
+	hold *rotation.Hold
+	// unstored is true when the refresh token that came with the token is in memory only.
+	unstored bool
 }
 
 // outcome is what the scheduler learns from a verdict about the host.
@@ -192,6 +209,9 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 			return
 		case v.err == nil:
 			m.minted = &minted{token: v.token, inputs: a.inputs, request: a.request}
+			if v.unstored {
+				m.minted.unstored = &unstored{state: a.rotation.State(), tries: 1, at: a.r.Clock.Now()}
+			}
 			return
 		}
 		m.failure = a.failed(v, m.failure)
@@ -205,7 +225,7 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 // failed is the failure that follows last.
 func (a *attempt) failed(v verdict, last *failure) *failure {
 	next := &failure{
-		err: v.err, ours: v.ours, reason: v.reason, frozenUntil: v.frozenUntil,
+		err: v.err, ours: v.ours, reason: v.reason, withheld: v.withheld, frozenUntil: v.frozenUntil, hold: v.hold,
 		attempt: 1, at: a.r.Clock.Now(), basis: a.basis, request: a.request,
 	}
 	if last != nil && last.basis == a.basis {
@@ -233,6 +253,12 @@ func (a *attempt) obtain(ctx context.Context) verdict {
 
 // mint tries the refresh token first, if there is one, and then the primary credentials.
 func (a *attempt) mint(ctx context.Context) verdict {
+	if v := a.authenticate(ctx); v != nil {
+		return *v
+	}
+	if a.res.Grant == provider.RefreshToken {
+		return a.rotate(ctx)
+	}
 	if refresh := a.refreshToken(); !refresh.IsZero() {
 		in := a.input
 		in.RefreshToken = refresh
@@ -301,17 +327,34 @@ func noRecord(err error) *provider.Error {
 
 // ask makes one exchange.
 func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Token, *provider.Error) {
+	ctx, cancel := context.WithTimeout(ctx, patience(a.expires, a.r.Clock.Now()))
+	defer cancel()
+	req, answer, failed := a.send(ctx, in)
+	if failed != nil {
+		return token.Token{}, failed
+	}
+	return a.judge(req, answer)
+}
+
+// send makes a request and sends it.
+func (a *attempt) send(ctx context.Context, in provider.RequestInput) (provider.Request, provider.Answer, *provider.Error) {
 	in.Now, in.ID = a.r.Clock.Now(), uuid.NewString()
+	if a.identity != nil {
+		in.Credentials = a.identity.with(in.Credentials, a.issued)
+	}
 	req, err := a.res.NewRequest(in)
 	if err != nil {
-		return token.Token{}, typed(err)
+		return req, provider.Answer{}, typed(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience(a.expires, in.Now))
-	defer cancel()
 	answer, err := a.r.Exchanger.Do(ctx, req, a.trust)
 	if err != nil {
-		return token.Token{}, typed(err)
+		return req, provider.Answer{}, typed(err)
 	}
+	return req, answer, nil
+}
+
+// judge reads a token out of an answer.
+func (a *attempt) judge(req provider.Request, answer provider.Answer) (token.Token, *provider.Error) {
 	got, err := a.res.Decode(req, answer)
 	if err != nil {
 		return token.Token{}, typed(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/schedule"
 	"github.com/providertoken/operator/internal/target"
 )
@@ -37,13 +38,17 @@ type facts struct {
 	origin      origin
 	resolved    provider.Resolved
 	credentials provider.Credentials
-	trust       exchange.Trust
+	// identity is the ServiceAccount whose token is a credential too; nil when there is none.
+	identity *identity
+	trust    exchange.Trust
 	// vouched is true when credentials need not name the host that they are sent to.
 	vouched bool
 	// issuer is what the metadata of a definition without tokenURL are known by.
 	issuer *issuer
 	// provisioning is set while credentials have to be made before a token can be had.
 	provisioning *provisioningAttempt
+	// rotation is set where the refresh token is itself the credential.
+	rotation *rotation.Want
 	// blocked is why no exchange can be tried.
 	blocked *problem
 
@@ -152,14 +157,17 @@ func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *p
 	if p := r.discover(f, w); p != nil {
 		return p
 	}
+	if p := r.identify(f, w); p != nil {
+		return p
+	}
 	if p := f.trusted(w); p != nil || f.resolved.NeedsDiscovery() {
 		return p
 	}
 	// A request that cannot be made is found now, not in the queue.
-	if _, err := f.resolved.NewRequest(f.ask()); err != nil {
+	if _, err := f.resolved.NewRequest(f.rehearsal()); err != nil {
 		return f.inputProblem(err)
 	}
-	return nil
+	return f.prepareRotation(w)
 }
 
 // trusted decides whether the credentials may be sent to the endpoint, and how far it is trusted.
@@ -215,7 +223,7 @@ func (f *facts) basis() string {
 // confirmation is a person's consent to what cannot be undone, where that is in question:
 // elsewhere the annotation means nothing.
 func (f *facts) confirmation() string {
-	if f.provisioning == nil {
+	if f.provisioning == nil && f.rotation == nil {
 		return ""
 	}
 	return confirmed(f.pt)

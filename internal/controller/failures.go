@@ -8,8 +8,10 @@ import (
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/schedule"
 	"github.com/providertoken/operator/internal/target"
+	"github.com/providertoken/operator/internal/workload"
 )
 
 // problem is what stands in the way, in the terms of conditions. This file is
@@ -35,7 +37,7 @@ func providerProblem(reason, message string) *problem {
 // inputProblem is an *provider.Error of kind Input found before an exchange.
 func inputProblem(err error, pt *v1alpha1.ProviderToken) *problem {
 	return providerProblem(v1alpha1.ReasonInvalidCredentials,
-		fmt.Sprintf("%s (Secrets: %s)", err, join(pt.CredentialSecrets())))
+		fmt.Sprintf("%s (%s)", err, sources(pt)))
 }
 
 // targetProblem says what a *target.Error means; nil when it is the API server's and worth a retry.
@@ -70,6 +72,10 @@ type failure struct {
 	ours bool
 	// reason is that of the condition where it is not for the kind of err to say.
 	reason string
+	// withheld is why there was no token of the ServiceAccount; empty when that is not it.
+	withheld workload.Kind
+	// hold is why the refresh token that is itself the credential must not be used now.
+	hold *rotation.Hold
 	// frozenUntil is set when the login is not to be tried before.
 	frozenUntil time.Time
 	attempt     int
@@ -82,6 +88,9 @@ type failure struct {
 
 // definite failures do not get better by trying again.
 func (f *failure) definite() bool {
+	if f.hold != nil {
+		return f.retryAt(time.Time{}, "").IsZero()
+	}
 	switch f.err.Kind {
 	case provider.Denied, provider.LoginDenied, provider.Input, provider.Misconfigured:
 		return true
@@ -95,6 +104,12 @@ func (f *failure) retryAt(expires time.Time, seed string) time.Time {
 	if !f.frozenUntil.IsZero() {
 		return f.frozenUntil
 	}
+	if at := f.withheldRetry(); !at.IsZero() {
+		return at
+	}
+	if f.hold != nil {
+		return retryHold(f.hold, f.at)
+	}
 	return schedule.RetryAt(schedule.Failure{
 		Class: schedule.Class(f.err.Kind), Attempt: f.attempt, At: f.at,
 		Expires: expires, RetryAfter: f.err.RetryAfter, Seed: seed,
@@ -107,8 +122,17 @@ func (f *failure) problem(o origin, host string, expires time.Time, live bool) *
 		Condition: v1alpha1.TokenIssuedCondition,
 		Message:   fmt.Sprintf("%s at %s: %s", o.Name, host, f.err.Error()),
 	}
+	if withheld := f.withheldProblem(); withheld != nil {
+		p = withheld
+	}
+	if f.hold != nil {
+		p = holdProblem(f.hold)
+	}
 	if live {
 		p = p.until(expires)
+	}
+	if f.withheld != "" || f.hold != nil {
+		return p
 	}
 	switch f.err.Kind {
 	case provider.Input:

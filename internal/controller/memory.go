@@ -16,6 +16,8 @@ type minted struct {
 	token   token.Token
 	inputs  string
 	request string
+	// unstored is set while the refresh token that came with it is in memory only.
+	unstored *unstored
 }
 
 // published is what the operator last wrote to, or recognised in, the target.

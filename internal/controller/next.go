@@ -25,10 +25,12 @@ func (r *Reconciler) nextLook(f *facts) time.Time {
 	if f.live() {
 		consider(f.held.Token.ExpiresAt)
 		consider(f.refreshAt())
+		consider(f.held.PreviousExpiresAt)
 	}
 	if f.need() != "" && !f.pt.Spec.Suspend {
 		consider(f.retryAt())
 	}
+	consider(f.storeAt())
 	if f.unwritable != nil {
 		consider(f.now.Add(pollInterval))
 	}

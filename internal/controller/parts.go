@@ -19,6 +19,7 @@ import (
 	"github.com/providertoken/operator/internal/propagation"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/provisioning"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/target"
 )
 
@@ -78,6 +79,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 		Exchanger:   p.Exchanger,
 		Logins:      logins,
 		Provisioned: &provisioning.Keeper{Client: p.Live},
+		Rotation:    &rotation.Book{Client: p.Live, Now: p.Clock.Now},
 		Clock:       p.Clock,
 		Events:      mgr.GetEventRecorder("providertoken"),
 		Metrics:     p.Metrics,
@@ -102,6 +104,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 			}
 		}
 	})
+	if err := r.serveIdentities(ctx, p); err != nil {
+		return fmt.Errorf("setting up workload identity: %w", err)
+	}
 	if err := r.propagate(ctx, mgr, p, targets); err != nil {
 		return fmt.Errorf("setting up propagation into pods: %w", err)
 	}

@@ -21,7 +21,9 @@ import (
 	"github.com/providertoken/operator/internal/propagation"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/provisioning"
+	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/target"
+	"github.com/providertoken/operator/internal/workload"
 )
 
 // Options of a Reconciler.
@@ -36,9 +38,13 @@ type Options struct {
 	Propagation bool
 	// PropagationRate bounds the pods that are told in a second.
 	PropagationRate int
+	// WorkloadIdentity lets tokens of ServiceAccounts stand for stored credentials.
+	WorkloadIdentity bool
+	// APIAudiences are further audiences of the API server, never served.
+	APIAudiences []string
 }
 
-// Reconciler keeps ProviderTokens fresh. All fields but Propagation are required.
+// Reconciler keeps ProviderTokens fresh. All fields but Propagation and Workload are required.
 type Reconciler struct {
 	// Client reads ProviderTokens, providers and CA bundles from the cache, and writes status.
 	Client client.Client
@@ -60,6 +66,8 @@ type Reconciler struct {
 	Logins *Logins
 	// Provisioned keeps credentials that providers make once.
 	Provisioned *provisioning.Keeper
+	// Rotation keeps refresh tokens that are themselves the credential.
+	Rotation *rotation.Book
 	// Clock is the only source of time.
 	Clock clock.WithDelayedExecution
 	// Events takes one event for each transition.
@@ -73,6 +81,8 @@ type Reconciler struct {
 	Options    Options
 	// Propagation knows when pods were told; nil when they are not.
 	Propagation *propagation.Teller
+	// Workload gets tokens of ServiceAccounts; nil when that is not allowed.
+	Workload *workload.Issuer
 
 	memory  *memory
 	alarms  *alarms.Alarms

@@ -84,8 +84,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, cre
 	return b.Complete(r)
 }
 
-// edited lets through what a person did to a ProviderToken: spec edits and
-// refresh requests, and not the operator's own status writes nor other metadata.
+// edited lets through what a person did to a ProviderToken: spec edits,
+// refresh requests and confirmations, and not the operator's own status writes nor other metadata.
 func edited() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		const asked, confirmed = v1alpha1.RefreshRequestedAtAnnotation, v1alpha1.ConfirmAnnotation
