@@ -140,6 +140,8 @@ const (
 	ReasonCredentialInUse = "CredentialInUse"
 	// ReasonRestoredState: the operator's record of the refresh token is a restored copy.
 	ReasonRestoredState = "RestoredState"
+	// ReasonProvisioned: the provider made credentials, which are stored.
+	ReasonProvisioned = "Provisioned"
 	// ReasonProvisioningUnknown: a provisioning step was begun, and its outcome is not known.
 	ReasonProvisioningUnknown = "ProvisioningOutcomeUnknown"
 	ReasonPodReadsOnce        = "PodReadsTokenOnce"

@@ -40,6 +40,10 @@ type attempt struct {
 	inputs   string
 	basis    string
 	request  string
+	// issuer is asked where the token endpoint is; nil when that is known anyway.
+	issuer *issuer
+	// provisioning is set when credentials are to be made instead of a token.
+	provisioning *provisioningAttempt
 	// expires is when the token at hand does; zero when there is none.
 	expires time.Time
 }
@@ -60,6 +64,7 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
 		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
+		issuer: f.issuer, provisioning: f.provisioning,
 	}
 	if f.live() {
 		a.expires = f.held.Token.ExpiresAt
@@ -82,9 +87,9 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 // URL itself, that namespace's own view of it, so that it cannot slow down others.
 func (f *facts) lane() string {
 	if f.trust.PublicOnly {
-		return f.pt.Namespace + "/" + f.resolved.Host()
+		return f.pt.Namespace + "/" + f.host()
 	}
-	return f.resolved.Host()
+	return f.host()
 }
 
 // run makes the latest attempt of an object, if it is still wanted.
@@ -154,6 +159,12 @@ type verdict struct {
 	// ours is true when the operator itself kept the request back, so that nothing
 	// was learnt about the provider.
 	ours bool
+	// reason is that of the condition where it is not for the kind of err to say.
+	reason string
+	// made are credentials that were made instead of a token.
+	made provider.Credentials
+	// again tells that nothing came of the attempt, and that the next look knows more.
+	again bool
 	// withheld is why there was no token of the ServiceAccount; empty when that is not it.
 	withheld workload.Kind
 }
@@ -173,7 +184,7 @@ func (v verdict) outcome() exchange.Outcome {
 // run makes the attempt and remembers what came of it.
 func (a *attempt) run(ctx context.Context) exchange.Outcome {
 	began := a.r.Clock.Now()
-	v := a.mint(ctx)
+	v := a.obtain(ctx)
 	label := "success"
 	switch {
 	case v.ours:
@@ -183,7 +194,13 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 	}
 	a.r.Metrics.Exchanged(a.label, label, a.r.Clock.Now().Sub(began))
 	a.r.memory.update(a.uid, func(m *recollection) {
-		if v.err == nil {
+		switch {
+		case v.again:
+			return
+		case v.made != nil:
+			m.provisioned, m.failure = &provisioned{place: a.provisioning.place, made: v.made}, nil
+			return
+		case v.err == nil:
 			m.minted = &minted{token: v.token, inputs: a.inputs, request: a.request}
 			return
 		}
@@ -198,13 +215,30 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 // failed is the failure that follows last.
 func (a *attempt) failed(v verdict, last *failure) *failure {
 	next := &failure{
-		err: v.err, ours: v.ours, withheld: v.withheld, frozenUntil: v.frozenUntil,
+		err: v.err, ours: v.ours, reason: v.reason, withheld: v.withheld, frozenUntil: v.frozenUntil,
 		attempt: 1, at: a.r.Clock.Now(), basis: a.basis, request: a.request,
 	}
 	if last != nil && last.basis == a.basis {
 		next.attempt = last.attempt + 1
 	}
 	return next
+}
+
+// obtain gets what the attempt is for: the endpoint, credentials, or a token.
+func (a *attempt) obtain(ctx context.Context) verdict {
+	if a.issuer != nil {
+		changed, err := a.rediscover(ctx)
+		if err != nil {
+			return verdict{err: err, reason: discoveryReason(err)}
+		}
+		if changed {
+			return verdict{again: true}
+		}
+	}
+	if a.provisioning != nil {
+		return a.provision(ctx)
+	}
+	return a.mint(ctx)
 }
 
 // mint tries the refresh token first, if there is one, and then the primary credentials.

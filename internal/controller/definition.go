@@ -2,6 +2,8 @@ package controller
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -25,6 +27,10 @@ type origin struct {
 	// whole endpoint, so that credentials need not name it themselves.
 	Vouched    bool
 	Definition provider.Definition
+	// Platform holds the credentials, where a ClusterTokenProvider does; nil otherwise.
+	Platform *v1alpha1.PlatformCredentials
+	// Allow says who may use them, and for what.
+	Allow *v1alpha1.Allow
 }
 
 // boundTo is the value that a credential Secret's label must have.
@@ -66,7 +72,9 @@ func (r *Reconciler) findOrigin(ctx context.Context, pt *v1alpha1.ProviderToken)
 		if err := r.Client.Get(ctx, client.ObjectKey{Name: ref.Name}, &ctp); err != nil {
 			return missingProvider(err, ref, "")
 		}
-		return r.objectOrigin(ctx, ref, ctp.Generation, ctp.Spec.ProviderDefinition, "")
+		o, p, err := r.objectOrigin(ctx, ref, ctp.Generation, ctp.Spec.ProviderDefinition, "")
+		o.Platform, o.Allow = ctp.Spec.Credentials, ctp.Spec.Allow
+		return o, p, err
 	default:
 		return r.builtinOrigin(ref)
 	}
@@ -129,7 +137,10 @@ func missingProvider(err error, ref *v1alpha1.ProviderReference, namespace strin
 
 // define turns the API's form of a definition into the provider's, on top of its base.
 func (r *Reconciler) define(ctx context.Context, spec v1alpha1.ProviderDefinition, namespace string) (provider.Definition, *problem, error) {
-	def := convert(spec)
+	def, err := convert(spec)
+	if err != nil {
+		return def, providerProblem(v1alpha1.ReasonInvalidProvider, err.Error()), nil
+	}
 	if spec.CABundleRef != nil {
 		pem, p, err := r.caBundle(ctx, *spec.CABundleRef, namespace)
 		if p != nil || err != nil {
@@ -153,6 +164,9 @@ func (r *Reconciler) define(ctx context.Context, spec v1alpha1.ProviderDefinitio
 		base = flat
 	}
 	merged, err := provider.Overlay(base, def)
+	if err == nil {
+		merged, err = merged.Fix(textMap(spec.Parameters))
+	}
 	if err != nil {
 		return def, providerProblem(v1alpha1.ReasonInvalidProvider, err.Error()), nil
 	}
@@ -186,11 +200,14 @@ func (r *Reconciler) caBundle(ctx context.Context, ref v1alpha1.ConfigMapKeyRefe
 	return cm.Data[key], nil, nil
 }
 
-// convert maps the API's definition onto the provider's, field by field.
-func convert(s v1alpha1.ProviderDefinition) provider.Definition {
+// convert maps the API's definition onto the provider's, field by field. The error is
+// about a JSON body that is none.
+func convert(s v1alpha1.ProviderDefinition) (provider.Definition, error) {
 	d := provider.Definition{
 		TokenURL:             s.TokenURL,
+		IssuerURL:            s.IssuerURL,
 		Grant:                provider.Grant(s.Grant),
+		GrantType:            s.GrantType,
 		ClientAuthentication: provider.ClientAuthentication(s.ClientAuthentication),
 		ClientID:             s.ClientID,
 		Scopes:               texts(s.Scopes),
@@ -199,11 +216,27 @@ func convert(s v1alpha1.ProviderDefinition) provider.Definition {
 		UseRefreshToken:      provider.RefreshTokenUse(s.UseRefreshToken),
 		CABundle:             s.CABundle,
 	}
-	if q := s.Request; q != nil {
-		d.Request = provider.RequestFormat{
-			Method:  string(q.Method),
-			Headers: textMap(q.Headers),
-			Login:   provider.LoginPlacement(q.Login),
+	for _, name := range s.ExtraCredentials {
+		d.ExtraCredentials = append(d.ExtraCredentials, provider.ExtraCredential{Name: string(name)})
+	}
+	if a := s.Assertion; a != nil {
+		d.Assertion = provider.AssertionFormat{
+			Algorithm:  string(a.Algorithm),
+			Issuer:     string(a.Issuer),
+			Subject:    string(a.Subject),
+			Audience:   string(a.Audience),
+			KeyID:      string(a.KeyID),
+			Lifetime:   provider.Duration{Duration: duration(a.Lifetime)},
+			Backdate:   provider.Duration{Duration: duration(a.Backdate)},
+			Thumbprint: a.Thumbprint,
+			Claims:     textMap(a.Claims),
+		}
+	}
+	if x := s.TokenExchange; x != nil {
+		d.TokenExchange = provider.TokenExchangeFormat{
+			SubjectTokenType:   string(x.SubjectTokenType),
+			ActorTokenType:     string(x.ActorTokenType),
+			RequestedTokenType: string(x.RequestedTokenType),
 		}
 	}
 	if a := s.Response; a != nil {
@@ -221,7 +254,36 @@ func convert(s v1alpha1.ProviderDefinition) provider.Definition {
 	if l := s.Limits; l != nil {
 		d.Limits = provider.Limits{Concurrency: int(l.Concurrency), PerSecond: int(l.PerSecond)}
 	}
-	return d
+	var err error
+	d.Request, err = convertRequest(s.Request)
+	return d, err
+}
+
+// maxJSONBody bounds request.json in bytes: the schema cannot.
+const maxJSONBody = 8 << 10
+
+func convertRequest(q *v1alpha1.RequestFormat) (provider.RequestFormat, error) {
+	if q == nil {
+		return provider.RequestFormat{}, nil
+	}
+	f := provider.RequestFormat{
+		Method:    string(q.Method),
+		Headers:   textMap(q.Headers),
+		Login:     provider.LoginPlacement(q.Login),
+		Assertion: provider.AssertionPlacement(q.Assertion),
+		Scopes:    provider.ScopePlacement(q.Scopes),
+		Body:      provider.BodyFormat(q.Body),
+	}
+	if q.JSON == nil || len(q.JSON.Raw) == 0 {
+		return f, nil
+	}
+	if len(q.JSON.Raw) > maxJSONBody {
+		return f, fmt.Errorf("request.json is larger than %d bytes; shorten it", maxJSONBody)
+	}
+	if err := json.Unmarshal(q.JSON.Raw, &f.JSON); err != nil {
+		return f, errors.New("request.json is not a JSON object; write it as members and values")
+	}
+	return f, nil
 }
 
 func duration(d *metav1.Duration) time.Duration {

@@ -34,6 +34,11 @@ func fill(v reflect.Value) {
 		fill(value)
 		v.Set(reflect.MakeMap(v.Type()))
 		v.SetMapIndex(key, value)
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Interface: // of an object that came decoded; RawExtension has its text
+	case reflect.Uint8:
+		v.SetUint('x')
 	case reflect.String:
 		v.SetString("x")
 	default:
@@ -59,12 +64,18 @@ func zeros(v reflect.Value, path string) []string {
 func TestConvertLosesNoField(t *testing.T) {
 	var spec v1alpha1.ProviderDefinition
 	fill(reflect.ValueOf(&spec).Elem())
+	spec.Request.JSON.Raw = []byte(`{"x":"x"}`)
+	converted, err := convert(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
 	// What only the catalog may say, and what resolving adds.
 	catalogOnly := map[string]bool{
 		".Description": true, ".Documentation": true, ".Parameters": true, ".CredentialKeys": true, ".Methods": true,
+		".Provisioning":          true,
 		".Request.BasicEncoding": true,
 	}
-	for _, path := range zeros(reflect.ValueOf(convert(spec)), "") {
+	for _, path := range zeros(reflect.ValueOf(converted), "") {
 		if !catalogOnly[path] {
 			t.Errorf("convert does not set %s", path)
 		}

@@ -40,6 +40,12 @@ type facts struct {
 	// identity is the ServiceAccount whose token is a credential too; nil when there is none.
 	identity *identity
 	trust    exchange.Trust
+	// vouched is true when credentials need not name the host that they are sent to.
+	vouched bool
+	// issuer is what the metadata of a definition without tokenURL are known by.
+	issuer *issuer
+	// provisioning is set while credentials have to be made before a token can be had.
+	provisioning *provisioningAttempt
 	// blocked is why no exchange can be tried.
 	blocked *problem
 
@@ -97,37 +103,101 @@ func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
 	if err != nil || f.blocked != nil {
 		return err
 	}
-	w, p, err := r.openWallet(ctx, f.pt, f.origin)
-	if err != nil || p != nil {
-		f.blocked = p
+	if f.blocked, err = r.permit(ctx, f.pt, f.origin); err != nil || f.blocked != nil {
 		return err
 	}
+	if err := r.keepProvisioned(ctx, f); err != nil {
+		return err
+	}
+	f.blocked, err = r.resolve(ctx, f)
+	return err
+}
+
+// resolve makes every choice that the definition leaves open, with the credentials that are there.
+func (r *Reconciler) resolve(ctx context.Context, f *facts) (*problem, error) {
 	parameters := map[string]string{}
-	if ref := f.pt.Spec.ProviderRef; ref != nil {
+	if ref := f.pt.Spec.ProviderRef; ref != nil && ref.Parameters != nil {
 		parameters = textMap(ref.Parameters)
 	}
-	f.resolved, err = f.origin.Definition.Resolve(parameters, w.has)
-	if err != nil {
-		f.blocked = inputProblem(err, f.pt)
-		return nil
+	if wantsProvisioning(f.pt) {
+		w, there, err := r.provisionedWallet(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			if step := f.origin.Definition.Provisioning; step != nil {
+				parameters["method"] = step.To
+			}
+			return r.choose(f, w, parameters), nil
+		}
+	}
+	w, p, err := r.openWallet(ctx, sourceOf(f.pt, f.origin), f.origin)
+	if err != nil || p != nil {
+		return p, err
+	}
+	if wantsProvisioning(f.pt) {
+		return r.planProvisioning(f, w, parameters)
+	}
+	return r.choose(f, w, parameters), nil
+}
+
+// choose settles how a token is asked for with the credentials in w.
+func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *problem {
+	if p := w.unknownKey(); p != nil {
+		return p
+	}
+	var err error
+	if f.resolved, err = f.origin.Definition.Resolve(parameters, w.has); err != nil {
+		return f.inputProblem(err)
 	}
 	f.credentials = w.credentials()
-	if f.blocked = r.identify(f, w); f.blocked != nil {
-		return nil
+	if p := r.discover(f, w); p != nil {
+		return p
 	}
-	vouched := f.origin.Vouched && !f.resolved.FreeHost
-	if !vouched && !w.allows(f.resolved.Host()) {
-		f.blocked = providerProblem(v1alpha1.ReasonHostNotAllowed, fmt.Sprintf(
-			"every credential Secret must name %s in its annotation %s before its content is sent there",
-			f.resolved.Host(), v1alpha1.AllowedHostsAnnotation))
-		return nil
+	if p := r.identify(f, w); p != nil {
+		return p
 	}
-	f.trust = exchange.Trust{CABundle: f.resolved.CABundle, PublicOnly: !vouched}
+	if p := f.trusted(w); p != nil || f.resolved.NeedsDiscovery() {
+		return p
+	}
 	// A request that cannot be made is found now, not in the queue.
 	if _, err := f.resolved.NewRequest(f.rehearsal()); err != nil {
-		f.blocked = inputProblem(err, f.pt)
+		return f.inputProblem(err)
 	}
 	return nil
+}
+
+// trusted decides whether the credentials may be sent to the endpoint, and how far it is trusted.
+func (f *facts) trusted(w wallet) *problem {
+	f.vouched = f.origin.Vouched && !f.resolved.FreeHost && !f.issuer.moved(f.resolved)
+	f.trust = exchange.Trust{CABundle: f.resolved.CABundle, PublicOnly: !f.vouched}
+	if !f.vouched && !w.allows(f.host()) {
+		return hostProblem(f.host())
+	}
+	return nil
+}
+
+// host is where the next request goes.
+func (f *facts) host() string {
+	if f.resolved.NeedsDiscovery() {
+		return f.issuer.host()
+	}
+	return f.resolved.Host()
+}
+
+func hostProblem(host string) *problem {
+	return providerProblem(v1alpha1.ReasonHostNotAllowed, fmt.Sprintf(
+		"every credential Secret must name %s in its annotation %s before its content is sent there",
+		host, v1alpha1.AllowedHostsAnnotation))
+}
+
+// inputProblem is an *provider.Error of kind Input found before an exchange.
+func (f *facts) inputProblem(err error) *problem {
+	if f.origin.Platform != nil {
+		return providerProblem(v1alpha1.ReasonInvalidCredentials,
+			fmt.Sprintf("%s (credentials of ClusterTokenProvider %q)", err, f.origin.Name))
+	}
+	return inputProblem(err, f.pt)
 }
 
 // ask is what to ask the provider for, without a refresh token.
@@ -144,7 +214,16 @@ func (f *facts) ask() provider.RequestInput {
 
 // basis is what an attempt would be made with; another basis deserves another try.
 func (f *facts) basis() string {
-	return strings.Join([]string{f.inputs, string(f.origin.Kind), f.origin.Version, version(f.credentials)}, "|")
+	return strings.Join([]string{f.inputs, string(f.origin.Kind), f.origin.Version, version(f.credentials), f.confirmation()}, "|")
+}
+
+// confirmation is a person's consent to what cannot be undone, where that is in question:
+// elsewhere the annotation means nothing.
+func (f *facts) confirmation() string {
+	if f.provisioning == nil {
+		return ""
+	}
+	return confirmed(f.pt)
 }
 
 // observe looks at the target: in the cache when that can be believed, else live.
@@ -288,7 +367,11 @@ const maxRequest = 128
 
 // requested is the value of the refresh request, shortened where it is very long.
 func requested(pt *v1alpha1.ProviderToken) string {
-	value := pt.Annotations[v1alpha1.RefreshRequestedAtAnnotation]
+	return bounded(pt.Annotations[v1alpha1.RefreshRequestedAtAnnotation])
+}
+
+// bounded is value, or its hash where it is very long.
+func bounded(value string) string {
 	if len(value) <= maxRequest {
 		return value
 	}

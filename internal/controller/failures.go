@@ -69,6 +69,8 @@ type failure struct {
 	err *provider.Error
 	// ours is true when the operator itself kept the request back.
 	ours bool
+	// reason is that of the condition where it is not for the kind of err to say.
+	reason string
 	// withheld is why there was no token of the ServiceAccount; empty when that is not it.
 	withheld workload.Kind
 	// frozenUntil is set when the login is not to be tried before.
@@ -142,6 +144,9 @@ func (f *failure) problem(o origin, host string, expires time.Time, live bool) *
 		if f.ours {
 			p.Reason = v1alpha1.ReasonOperatorStateUnavailable
 		}
+	}
+	if f.reason != "" {
+		p.Reason, p.Stalled = f.reason, true
 	}
 	return p
 }

@@ -52,6 +52,8 @@ type recollection struct {
 	reported *reported
 	// looked is true once the target was read live in this process.
 	looked bool
+	// provisioned are credentials that are not in the cache yet.
+	provisioned *provisioned
 	// handled is the last refresh request that a definite failure used up.
 	handled string
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/propagation"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/provisioning"
 	"github.com/providertoken/operator/internal/target"
 )
 
@@ -76,10 +77,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 		Catalog:     p.Catalog,
 		Exchanger:   p.Exchanger,
 		Logins:      logins,
+		Provisioned: &provisioning.Keeper{Client: p.Live},
 		Clock:       p.Clock,
 		Events:      mgr.GetEventRecorder("providertoken"),
 		Metrics:     p.Metrics,
 		Log:         log,
+		Namespaces:  p.Namespaces,
 		Options:     p.Options,
 	}
 	r.Scheduler = exchange.NewScheduler(exchange.SchedulerOptions{Clock: p.Clock, PerNamespace: perNamespace, Total: inFlight, Panicked: func(key string, _ any) {

@@ -20,6 +20,7 @@ import (
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/propagation"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/provisioning"
 	"github.com/providertoken/operator/internal/target"
 	"github.com/providertoken/operator/internal/workload"
 )
@@ -62,6 +63,8 @@ type Reconciler struct {
 	Scheduler *exchange.Scheduler
 	// Logins keeps accounts from being locked.
 	Logins *Logins
+	// Provisioned keeps credentials that providers make once.
+	Provisioned *provisioning.Keeper
 	// Clock is the only source of time.
 	Clock clock.WithDelayedExecution
 	// Events takes one event for each transition.
@@ -69,15 +72,18 @@ type Reconciler struct {
 	// Metrics counts.
 	Metrics *metrics.Metrics
 	// Log is for what happens outside of a reconcile.
-	Log     logr.Logger
-	Options Options
+	Log logr.Logger
+	// Namespaces to work in; all when empty.
+	Namespaces []string
+	Options    Options
 	// Propagation knows when pods were told; nil when they are not.
 	Propagation *propagation.Teller
 	// Workload gets tokens of ServiceAccounts; nil when that is not allowed.
 	Workload *workload.Issuer
 
-	memory *memory
-	alarms *alarms.Alarms
+	memory  *memory
+	alarms  *alarms.Alarms
+	issuers issuers
 }
 
 // Reconcile brings one ProviderToken forward. It never waits for a provider.

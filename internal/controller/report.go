@@ -56,7 +56,7 @@ func (f *facts) validityLeft() (time.Duration, bool) {
 // issuing is what keeps a needed token from being issued; nil when nothing does.
 func (r *Reconciler) issuing(f *facts) *problem {
 	if last := f.mem.failure; last != nil && f.need() != "" && last.basis == f.basis() {
-		return last.problem(f.origin, f.resolved.Host(), f.expires(), f.live())
+		return last.problem(f.origin, f.host(), f.expires(), f.live())
 	}
 	if !r.wanted(f) {
 		return nil
@@ -93,11 +93,11 @@ func (r *Reconciler) queued(f *facts) *problem {
 	p := &problem{
 		Condition: v1alpha1.TokenIssuedCondition,
 		Reason:    v1alpha1.ReasonThrottled,
-		Message:   fmt.Sprintf("%s at %s: the provider throttles requests; this one waits for its turn", f.origin.Name, f.resolved.Host()),
+		Message:   fmt.Sprintf("%s at %s: the provider throttles requests; this one waits for its turn", f.origin.Name, f.host()),
 	}
 	if probing {
 		p.Reason = v1alpha1.ReasonProviderUnavailable
-		p.Message = fmt.Sprintf("%s at %s: other requests get no answer; this one waits until the provider is back", f.origin.Name, f.resolved.Host())
+		p.Message = fmt.Sprintf("%s at %s: other requests get no answer; this one waits until the provider is back", f.origin.Name, f.host())
 	}
 	if f.live() {
 		return p.until(f.expires())
@@ -287,9 +287,9 @@ func (f *facts) failure(p *problem) *v1alpha1.FailureStatus {
 func (f *facts) providerStatus() *v1alpha1.ProviderStatus {
 	s := &v1alpha1.ProviderStatus{Kind: string(f.origin.Kind), Name: f.origin.Name, Version: f.origin.Version}
 	if f.resolved.TokenURL != "" {
-		s.Method, s.Host = f.resolved.Method, f.resolved.Host()
+		s.Method, s.Host, s.TokenURL = f.resolved.Method, f.resolved.Host(), f.resolved.TokenURL
 	} else if last := f.pt.Status.Provider; last != nil && last.Kind == s.Kind && last.Name == s.Name {
-		s.Method, s.Host = last.Method, last.Host
+		s.Method, s.Host, s.TokenURL = last.Method, last.Host, last.TokenURL
 	}
 	return s
 }

@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -29,6 +31,7 @@ import (
 // +kubebuilder:rbac:groups=providertoken.dev,resources=providertokens/status,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Indexes of ProviderTokens, for the watches of what they refer to.
@@ -70,11 +73,13 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, cre
 		})))).
 		WatchesRawSource(source.Kind(credentials, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
 			return indexCredentials, o.GetNamespace() + "/" + o.GetName()
-		}))))
+		})))).
+		WatchesRawSource(source.Kind(credentials, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOfPlatform)))
 	if r.Options.ClusterProviders {
 		b = b.Watches(&v1alpha1.ClusterTokenProvider{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
 			return indexProvider, providerKey(v1alpha1.ClusterProvider, "", o.GetName())
-		})), builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+		})), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.inNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
 	return b.Complete(r)
 }
@@ -83,10 +88,11 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, cre
 // refresh requests, and not the operator's own status writes nor other metadata.
 func edited() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
-		const asked = v1alpha1.RefreshRequestedAtAnnotation
+		const asked, confirmed = v1alpha1.RefreshRequestedAtAnnotation, v1alpha1.ConfirmAnnotation
 		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
 			e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
 			e.ObjectOld.GetAnnotations()[asked] != e.ObjectNew.GetAnnotations()[asked] ||
+			e.ObjectOld.GetAnnotations()[confirmed] != e.ObjectNew.GetAnnotations()[confirmed] ||
 			e.ObjectNew.GetDeletionTimestamp() != nil
 	}}
 }
@@ -100,6 +106,9 @@ func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 			var keys []string
 			for _, name := range pt.CredentialSecrets() {
 				keys = append(keys, pt.Namespace+"/"+name)
+			}
+			if wantsProvisioning(pt) {
+				keys = append(keys, pt.Namespace+"/"+pt.Spec.Credentials.Provision.SecretName)
 			}
 			return keys
 		},
@@ -158,6 +167,36 @@ func (r *Reconciler) find(ctx context.Context, namespace, index, value string) [
 	requests := make([]reconcile.Request, len(list.Items))
 	for i := range list.Items {
 		requests[i].NamespacedName = types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}
+	}
+	return requests
+}
+
+// usersOfPlatform finds who uses a credential Secret through a ClusterTokenProvider, to
+// which its label binds it.
+func (r *Reconciler) usersOfPlatform(ctx context.Context, o client.Object) []reconcile.Request {
+	name, is := strings.CutPrefix(o.GetLabels()[v1alpha1.CredentialsForLabel], v1alpha1.CredentialsForValue(v1alpha1.ClusterProvider, ""))
+	if !is || !r.Options.ClusterProviders {
+		return nil
+	}
+	return r.find(ctx, "", indexProvider, providerKey(v1alpha1.ClusterProvider, "", name))
+}
+
+// inNamespace finds the ProviderTokens of a namespace that use ClusterTokenProviders,
+// which may judge them by its labels.
+func (r *Reconciler) inNamespace(ctx context.Context, o client.Object) []reconcile.Request {
+	if len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, o.GetName()) {
+		return nil
+	}
+	var list v1alpha1.ProviderTokenList
+	if err := r.Client.List(ctx, &list, client.InNamespace(o.GetName()), client.UnsafeDisableDeepCopy); err != nil {
+		r.Log.Error(err, "finding the ProviderTokens of a namespace", "namespace", o.GetName())
+		return nil
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if ref := list.Items[i].Spec.ProviderRef; ref != nil && ref.Kind == v1alpha1.ClusterProvider {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
 	}
 	return requests
 }

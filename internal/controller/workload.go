@@ -34,7 +34,7 @@ func federated() []string {
 // promises tells whether a ServiceAccount may stand for a credential that no Secret
 // holds. Who has a key signs the grant's assertion with that.
 func (w wallet) promises(canonical string) bool {
-	if w.refs.ServiceAccount == nil || !slices.Contains(federated(), canonical) {
+	if w.from.serviceAccount == nil || !slices.Contains(federated(), canonical) {
 		return false
 	}
 	_, signs := w.get(provider.CredPrivateKey)
@@ -45,14 +45,14 @@ func (w wallet) promises(canonical string) bool {
 // in this way in, and whether it could. It asks nobody: consent is looked for when
 // its token is about to be used.
 func (r *Reconciler) identify(f *facts, w wallet) *problem {
-	if w.refs.ServiceAccount == nil {
+	if w.from.serviceAccount == nil {
 		return nil
 	}
 	if r.Workload == nil {
 		return providerProblem(v1alpha1.ReasonServiceAccountRefused,
 			"this installation gives away no tokens of ServiceAccounts; ask who runs it for config/workload-identity (Helm: workloadIdentity.enabled), or put the credential into a Secret")
 	}
-	who := &identity{account: *w.refs.ServiceAccount}
+	who := &identity{account: *w.from.serviceAccount}
 	for _, name := range f.resolved.FederatedCredentials() {
 		if _, held := w.get(name); !held {
 			who.standsFor = append(who.standsFor, name)

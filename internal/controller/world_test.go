@@ -50,6 +50,10 @@ type world struct {
 	guarded bool
 	// propagation tells pods of changed targets.
 	propagation bool
+	// catalog of the operator; the built-in one when nil.
+	catalog *provider.Catalog
+	// further namespaces that the operator serves.
+	further []string
 	// identities lets tokens of ServiceAccounts stand for stored credentials.
 	identities bool
 	// user, when set, is who the operator is to the API server.
@@ -100,6 +104,18 @@ func (w *world) tell(ctx context.Context) {
 	}
 }
 
+// served are the namespaces of the operator.
+func (w *world) served() []string { return append([]string{w.namespace}, w.further...) }
+
+// newNamespace makes a further namespace that operators serve which start afterwards.
+func (w *world) newNamespace(ctx context.Context, labels map[string]string) string {
+	GinkgoHelper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-", Labels: labels}}
+	Expect(k8s.Create(ctx, ns)).To(Succeed())
+	w.further = append(w.further, ns.Name)
+	return ns.Name
+}
+
 // cluster is the name of a cluster-scoped object of this world.
 func (w *world) cluster(name string) string { return name + "-" + w.namespace }
 
@@ -114,7 +130,7 @@ func (w *world) operator() (stop func()) {
 	if w.gate != nil {
 		cfg.Wrap(w.gate.wrap)
 	}
-	caches, err := controller.CacheOptions([]string{w.namespace}, w.shard)
+	caches, err := controller.CacheOptions(w.served(), w.shard)
 	Expect(err).NotTo(HaveOccurred())
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:     scheme,
@@ -126,8 +142,11 @@ func (w *world) operator() (stop func()) {
 	Expect(err).NotTo(HaveOccurred())
 	live, err := client.New(cfg, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
-	catalog, err := provider.Builtin()
-	Expect(err).NotTo(HaveOccurred())
+	catalog := w.catalog
+	if catalog == nil {
+		catalog, err = provider.Builtin()
+		Expect(err).NotTo(HaveOccurred())
+	}
 	allowed := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	if w.guarded {
 		allowed = nil
@@ -142,7 +161,7 @@ func (w *world) operator() (stop func()) {
 	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
 	Expect(controller.Setup(ctx, mgr, controller.Parts{
-		Config: cfg, Live: live, Namespaces: []string{w.namespace}, OperatorNamespace: w.namespace,
+		Config: cfg, Live: live, Namespaces: w.served(), OperatorNamespace: w.namespace,
 		Catalog: catalog, Exchanger: sender, Clock: w.clock, Metrics: counters,
 		Options: controller.Options{
 			InlineProviders: true, ClusterProviders: true, MaxConcurrentReconciles: 16,

@@ -33,9 +33,10 @@ type entry struct {
 // Builtin reads the embedded catalog: every catalog/NAME.yaml is the definition
 // called NAME. An unknown field, a duplicate key or an invalid definition is an
 // error; the tests make sure that a release has none.
-func Builtin() (*Catalog, error) { return readCatalog(embedded) }
+func Builtin() (*Catalog, error) { return ReadCatalog(embedded) }
 
-func readCatalog(files fs.FS) (*Catalog, error) {
+// ReadCatalog reads every catalog/NAME.yaml of files, as Builtin does.
+func ReadCatalog(files fs.FS) (*Catalog, error) {
 	paths, err := fs.Glob(files, "catalog/*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("listing the catalog: %w", err)

@@ -70,7 +70,7 @@ func TestCatalogMissesUnknownNames(t *testing.T) {
 
 func TestCatalogVersionFollowsTheText(t *testing.T) {
 	version := func(text string) string {
-		catalog, err := readCatalog(fstest.MapFS{"catalog/A.yaml": {Data: []byte(text)}})
+		catalog, err := ReadCatalog(fstest.MapFS{"catalog/A.yaml": {Data: []byte(text)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,14 +93,14 @@ func TestCatalogIsReadStrictly(t *testing.T) {
 	}
 	for name, text := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := readCatalog(fstest.MapFS{"catalog/A.yaml": {Data: []byte(text)}})
+			_, err := ReadCatalog(fstest.MapFS{"catalog/A.yaml": {Data: []byte(text)}})
 			if err == nil {
 				t.Fatal("it was taken")
 			}
 			wantText(t, err, "catalog/A.yaml")
 		})
 	}
-	if _, err := readCatalog(fstest.MapFS{"catalog/A.yaml/file": {}}); err == nil {
+	if _, err := ReadCatalog(fstest.MapFS{"catalog/A.yaml/file": {}}); err == nil {
 		t.Error("a directory was taken for an entry")
 	}
 }

@@ -83,16 +83,21 @@ func (d Definition) Keys(name string) []string {
 // JWK, is returned as JSON.
 func (d Definition) Find(name string, key func(string) ([]byte, bool)) (token.Secret, bool) {
 	for _, k := range d.Keys(name) {
-		base, pointer, inside := strings.Cut(k, "#")
-		content, ok := key(base)
-		if ok && inside {
-			content = inJSON(content, pointer)
-		}
-		if ok && len(content) > 0 {
-			return token.NewSecret(string(content)), true
+		if found, ok := FindKey(k, key); ok {
+			return found, true
 		}
 	}
 	return token.Secret{}, false
+}
+
+// FindKey is Find for one key, with or without a JSON pointer behind a '#'.
+func FindKey(key string, content func(string) ([]byte, bool)) (token.Secret, bool) {
+	base, pointer, inside := strings.Cut(key, "#")
+	found, ok := content(base)
+	if ok && inside {
+		found = inJSON(found, pointer)
+	}
+	return token.NewSecret(string(found)), ok && len(found) > 0
 }
 
 // inJSON is what a pointer finds in a JSON document, as text; nil for nothing.

@@ -18,6 +18,9 @@ import (
 // ClientAuthentication, where a method sets it): that is an *Error of kind Input, and
 // WithMethod is the way out.
 func Overlay(base, over Definition) (Definition, error) {
+	if len(over.Methods) > 0 {
+		base.Provisioning = nil // it speaks of the methods that are replaced
+	}
 	if len(base.Methods) == 0 || len(over.Methods) > 0 {
 		return merge(base, over).withoutOrphans(over), nil
 	}

@@ -29,6 +29,8 @@ type Generic struct {
 	answers genericAnswer
 	reuse   bool
 	current issuedToken
+	// documents are JSON texts at paths of their own, such as an issuer's metadata.
+	documents map[string]string
 }
 
 // genericAnswer is what a granted request is told; the zero value is RFC 6749 §5.1.
@@ -90,7 +92,32 @@ func (p *Generic) ReuseTokens(on bool) {
 	p.reuse = on
 }
 
+// IssuerURL is an issuer whose metadata are wherever SetDocument puts them.
+func (p *Generic) IssuerURL() string { return p.at("/realm") }
+
+// SetDocument serves a JSON text at a path, for GET; an empty one takes it away.
+func (p *Generic) SetDocument(path, json string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.documents == nil {
+		p.documents = map[string]string{}
+	}
+	p.documents[path] = json
+}
+
+// document answers for one of SetDocument's; false when there is none.
+func (p *Generic) document(q request) (reply, bool) {
+	text := p.documents[q.URL.Path]
+	if text == "" || q.Method != http.MethodGet || len(q.body) > 0 || q.Header.Get("Authorization") != "" {
+		return reply{}, false
+	}
+	return reply{status: http.StatusOK, header: http.Header{"Content-Type": {"application/json"}}, body: text}, true
+}
+
 func (p *Generic) judgeToken(q request) reply {
+	if found, ok := p.document(q); ok {
+		return found
+	}
 	if q.URL.Path != genericTokenPath {
 		return refusal(http.StatusNotFound, "<html><body>Not Found</body></html>")
 	}
