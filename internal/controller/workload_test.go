@@ -29,9 +29,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -366,6 +368,27 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		w.ready(ctx, pt)
 	})
 
+	It("is not said to be there before anybody looked", func(ctx SpecContext) {
+		watcher, err := client.NewWithWatch(apiServer, client.Options{Scheme: scheme})
+		Expect(err).NotTo(HaveOccurred())
+		pt := w.create(ctx, w.federated(ctx, a, nil))
+		watched, err := watcher.Watch(ctx, &v1alpha1.ProviderTokenList{}, client.InNamespace(w.namespace))
+		Expect(err).NotTo(HaveOccurred())
+		defer watched.Stop()
+		w.operator()
+		var told []metav1.ConditionStatus
+		for !slices.Contains(told, metav1.ConditionFalse) {
+			var e watch.Event
+			Eventually(watched.ResultChan()).WithTimeout(10 * time.Second).Should(Receive(&e))
+			got, ok := e.Object.(*v1alpha1.ProviderToken)
+			Expect(ok).To(BeTrue())
+			if c := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.CredentialsResolvedCondition); c != nil && got.UID == pt.UID {
+				told = append(told, c.Status)
+			}
+		}
+		Expect(told).NotTo(ContainElement(metav1.ConditionTrue))
+	})
+
 	It("is waited for without a turn at the provider", func(ctx SpecContext) {
 		w.operator()
 		pt := w.create(ctx, w.federated(ctx, a, nil))
@@ -412,11 +435,15 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		w.ready(ctx, pt)
 		Expect(a.got()).To(Equal(1))
 
+		Eventually(w.notes).WithArguments(ctx, v1alpha1.ReasonWaitingForCredentials).Should(HaveLen(1))
 		stop()
+		looked := w.requests.snapshot()["GET serviceaccounts"]
 		w.operator()
+		Eventually(func() int { return w.requests.snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
 		staysFor(quiet, func() metav1.ConditionStatus {
 			return w.condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Status
 		}, metav1.ConditionFalse)
+		Expect(w.notes(ctx, v1alpha1.ReasonWaitingForCredentials)).To(HaveLen(1), "it is no news")
 		Expect(a.got()).To(Equal(1))
 
 		By("going on once it is given again")
