@@ -196,6 +196,8 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, o options
 			MaxConcurrentReconciles: o.MaxConcurrentReconciles,
 			Propagation:             o.Propagation,
 			PropagationRate:         o.PropagationRate,
+			WorkloadIdentity:        o.WorkloadIdentity,
+			APIAudiences:            o.APIAudiences,
 		},
 	})
 }

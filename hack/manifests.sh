@@ -90,6 +90,9 @@ for role in rbac/role rbac/own_namespace_role metrics/auth_role metrics/reader_r
 done
 part propagation/role.yaml rules rules/propagation_role.yaml
 part propagation/policy.yaml spec propagation_policy.yaml
+part workload-identity/role.yaml rules rules/workload_identity_role.yaml
+part workload-identity/reviewer_role.yaml rules rules/workload_identity_reviewer_role.yaml
+part workload-identity/policy.yaml spec workload_identity_policy.yaml
 
 if [[ -n $check ]]; then
 	stale=

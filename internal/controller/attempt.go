@@ -13,6 +13,7 @@ import (
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/token"
+	"github.com/providertoken/operator/internal/workload"
 )
 
 // attemptsAfterPanic is what a panic counts for: it will most likely happen again.
@@ -26,16 +27,20 @@ type Exchanger interface {
 // attempt is one try to get a token, with everything it needs: it runs outside
 // of the reconcile, and reads nothing that may change meanwhile.
 type attempt struct {
-	r       *Reconciler
-	name    types.NamespacedName
-	uid     types.UID
-	label   string // of the provider, for metrics
-	res     provider.Resolved
-	trust   exchange.Trust
-	input   provider.RequestInput
-	inputs  string
-	basis   string
-	request string
+	r     *Reconciler
+	name  types.NamespacedName
+	uid   types.UID
+	label string // of the provider, for metrics
+	res   provider.Resolved
+	trust exchange.Trust
+	input provider.RequestInput
+	// identity is the ServiceAccount whose token is a credential too, nil when there is
+	// none; issued is that token, which lives no longer than the attempt.
+	identity *identity
+	issued   token.Secret
+	inputs   string
+	basis    string
+	request  string
 	// issuer is asked where the token endpoint is; nil when that is known anyway.
 	issuer *issuer
 	// provisioning is set when credentials are to be made instead of a token.
@@ -52,12 +57,15 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		r.Scheduler.Cancel(string(f.pt.UID))
 		return nil
 	}
+	if r.stillWithheld(ctx, f) {
+		return nil
+	}
 	if err := r.probe(ctx, f); err != nil || f.unwritable != nil {
 		return err
 	}
 	a := &attempt{
 		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
-		res: f.resolved, trust: f.trust, input: f.ask(),
+		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
 		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(),
 	}
@@ -160,6 +168,8 @@ type verdict struct {
 	made provider.Credentials
 	// again tells that nothing came of the attempt, and that the next look knows more.
 	again bool
+	// withheld is why there was no token of the ServiceAccount; empty when that is not it.
+	withheld workload.Kind
 	// hold is why the refresh token that is itself the credential must not be used now.
 	hold *rotation.Hold
 	// unstored is true when the refresh token that came with the token is in memory only.
@@ -215,7 +225,7 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 // failed is the failure that follows last.
 func (a *attempt) failed(v verdict, last *failure) *failure {
 	next := &failure{
-		err: v.err, ours: v.ours, reason: v.reason, frozenUntil: v.frozenUntil, hold: v.hold,
+		err: v.err, ours: v.ours, reason: v.reason, withheld: v.withheld, frozenUntil: v.frozenUntil, hold: v.hold,
 		attempt: 1, at: a.r.Clock.Now(), basis: a.basis, request: a.request,
 	}
 	if last != nil && last.basis == a.basis {
@@ -243,6 +253,9 @@ func (a *attempt) obtain(ctx context.Context) verdict {
 
 // mint tries the refresh token first, if there is one, and then the primary credentials.
 func (a *attempt) mint(ctx context.Context) verdict {
+	if v := a.authenticate(ctx); v != nil {
+		return *v
+	}
 	if a.res.Grant == provider.RefreshToken {
 		return a.rotate(ctx)
 	}
@@ -326,6 +339,9 @@ func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Toke
 // send makes a request and sends it.
 func (a *attempt) send(ctx context.Context, in provider.RequestInput) (provider.Request, provider.Answer, *provider.Error) {
 	in.Now, in.ID = a.r.Clock.Now(), uuid.NewString()
+	if a.identity != nil {
+		in.Credentials = a.identity.with(in.Credentials, a.issued)
+	}
 	req, err := a.res.NewRequest(in)
 	if err != nil {
 		return req, provider.Answer{}, typed(err)

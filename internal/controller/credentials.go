@@ -6,16 +6,15 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/consent"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/token"
 )
@@ -36,6 +35,8 @@ type location struct {
 	namespace  string
 	secretName string
 	keys       []v1alpha1.CredentialKey
+	// serviceAccount whose token stands for what no Secret holds; nil for none.
+	serviceAccount *v1alpha1.ServiceAccountCredentials
 }
 
 // sourceOf is the ProviderToken's own Secrets, or those of the platform.
@@ -44,7 +45,7 @@ func sourceOf(pt *v1alpha1.ProviderToken, o origin) location {
 		return location{namespace: p.Namespace, secretName: p.SecretName, keys: p.Keys}
 	}
 	c := pt.Spec.Credentials
-	return location{namespace: pt.Namespace, secretName: c.SecretName, keys: c.Keys}
+	return location{namespace: pt.Namespace, secretName: c.SecretName, keys: c.Keys, serviceAccount: c.ServiceAccount}
 }
 
 func (s location) names() []string {
@@ -132,7 +133,7 @@ func (w wallet) reader(name string) func(key string) ([]byte, bool) {
 
 func (w wallet) has(canonical string) bool {
 	_, ok := w.get(canonical)
-	return ok
+	return ok || w.promises(canonical)
 }
 
 // credentials are all that are there, by canonical name.
@@ -158,33 +159,18 @@ func (w wallet) unknownKey() *problem {
 	return nil
 }
 
-// allows tells whether every Secret names host (host:port) in its annotation.
+// allows tells whether every Secret names host (host:port) in its annotation. A
+// ServiceAccount is always asked, right before its token is used.
 func (w wallet) allows(host string) bool {
 	if w.made != nil {
-		return lists(w.madeHosts, host)
+		return consent.Hosts(w.madeHosts, host)
 	}
 	for _, s := range w.secrets {
-		if !lists(s.Annotations[v1alpha1.AllowedHostsAnnotation], host) {
+		if !consent.Hosts(s.Annotations[v1alpha1.AllowedHostsAnnotation], host) {
 			return false
 		}
 	}
-	return len(w.secrets) > 0
-}
-
-func lists(annotation, host string) bool {
-	for entry := range strings.SplitSeq(annotation, ",") {
-		entry = strings.ToLower(strings.TrimSpace(entry))
-		if entry == "" {
-			continue
-		}
-		if _, _, err := net.SplitHostPort(entry); err != nil {
-			entry = net.JoinHostPort(strings.Trim(entry, "[]"), "443")
-		}
-		if entry == host {
-			return true
-		}
-	}
-	return false
+	return len(w.secrets) > 0 || w.from.serviceAccount != nil
 }
 
 // version changes whenever a credential does. It stays in memory.

@@ -124,24 +124,3 @@ func TestInputsChangeWithWhatDecidesWhichTokenIsIssued(t *testing.T) {
 		seen[inputs(pt)] = name
 	}
 }
-
-func TestHostsAreListedExactly(t *testing.T) {
-	for _, c := range []struct {
-		annotation, host string
-		want             bool
-	}{
-		{"a.example.com", "a.example.com:443", true},
-		{" A.example.com , b", "a.example.com:443", true},
-		{"a.example.com", "a.example.com:8443", false},
-		{"a.example.com:8443", "a.example.com:8443", true},
-		{"example.com", "a.example.com:443", false},
-		{"a.example.com", "a.example.com.evil.org:443", false},
-		{"*", "a.example.com:443", false},
-		{"[2001:db8::1]", "[2001:db8::1]:443", true},
-		{"", ":443", false},
-	} {
-		if got := lists(c.annotation, c.host); got != c.want {
-			t.Errorf("lists(%q, %q) = %v", c.annotation, c.host, got)
-		}
-	}
-}

@@ -38,7 +38,9 @@ type facts struct {
 	origin      origin
 	resolved    provider.Resolved
 	credentials provider.Credentials
-	trust       exchange.Trust
+	// identity is the ServiceAccount whose token is a credential too; nil when there is none.
+	identity *identity
+	trust    exchange.Trust
 	// vouched is true when credentials need not name the host that they are sent to.
 	vouched bool
 	// issuer is what the metadata of a definition without tokenURL are known by.
@@ -155,11 +157,14 @@ func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *p
 	if p := r.discover(f, w); p != nil {
 		return p
 	}
+	if p := r.identify(f, w); p != nil {
+		return p
+	}
 	if p := f.trusted(w); p != nil || f.resolved.NeedsDiscovery() {
 		return p
 	}
 	// A request that cannot be made is found now, not in the queue.
-	if _, err := f.resolved.NewRequest(f.ask()); err != nil {
+	if _, err := f.resolved.NewRequest(f.rehearsal()); err != nil {
 		return f.inputProblem(err)
 	}
 	return f.prepareRotation(w)

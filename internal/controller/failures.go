@@ -11,6 +11,7 @@ import (
 	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/schedule"
 	"github.com/providertoken/operator/internal/target"
+	"github.com/providertoken/operator/internal/workload"
 )
 
 // problem is what stands in the way, in the terms of conditions. This file is
@@ -36,7 +37,7 @@ func providerProblem(reason, message string) *problem {
 // inputProblem is an *provider.Error of kind Input found before an exchange.
 func inputProblem(err error, pt *v1alpha1.ProviderToken) *problem {
 	return providerProblem(v1alpha1.ReasonInvalidCredentials,
-		fmt.Sprintf("%s (Secrets: %s)", err, join(pt.CredentialSecrets())))
+		fmt.Sprintf("%s (%s)", err, sources(pt)))
 }
 
 // targetProblem says what a *target.Error means; nil when it is the API server's and worth a retry.
@@ -71,6 +72,8 @@ type failure struct {
 	ours bool
 	// reason is that of the condition where it is not for the kind of err to say.
 	reason string
+	// withheld is why there was no token of the ServiceAccount; empty when that is not it.
+	withheld workload.Kind
 	// hold is why the refresh token that is itself the credential must not be used now.
 	hold *rotation.Hold
 	// frozenUntil is set when the login is not to be tried before.
@@ -101,6 +104,9 @@ func (f *failure) retryAt(expires time.Time, seed string) time.Time {
 	if !f.frozenUntil.IsZero() {
 		return f.frozenUntil
 	}
+	if at := f.withheldRetry(); !at.IsZero() {
+		return at
+	}
 	if f.hold != nil {
 		return retryHold(f.hold, f.at)
 	}
@@ -116,13 +122,16 @@ func (f *failure) problem(o origin, host string, expires time.Time, live bool) *
 		Condition: v1alpha1.TokenIssuedCondition,
 		Message:   fmt.Sprintf("%s at %s: %s", o.Name, host, f.err.Error()),
 	}
+	if withheld := f.withheldProblem(); withheld != nil {
+		p = withheld
+	}
 	if f.hold != nil {
 		p = holdProblem(f.hold)
 	}
 	if live {
 		p = p.until(expires)
 	}
-	if f.hold != nil {
+	if f.withheld != "" || f.hold != nil {
 		return p
 	}
 	switch f.err.Kind {

@@ -33,6 +33,7 @@ var _ = Describe("the manifests", func() {
 	},
 		Entry("for a cluster", "default"),
 		Entry("for a cluster, with propagation", "default", "propagation"),
+		Entry("for a cluster, with workload identity", "default", "workload-identity"),
 		Entry("for a namespace", "namespaced"),
 	)
 })

@@ -104,6 +104,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 			}
 		}
 	})
+	if err := r.serveIdentities(ctx, p); err != nil {
+		return fmt.Errorf("setting up workload identity: %w", err)
+	}
 	if err := r.propagate(ctx, mgr, p, targets); err != nil {
 		return fmt.Errorf("setting up propagation into pods: %w", err)
 	}

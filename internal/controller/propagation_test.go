@@ -475,14 +475,21 @@ func (w *world) notes(ctx context.Context, reason string) []string {
 	return notes
 }
 
-// grant gives a ServiceAccount of this world a right.
-func (w *world) grant(ctx context.Context, account string, rule rbacv1.PolicyRule) {
+// grant gives a ServiceAccount of this world rights.
+func (w *world) grant(ctx context.Context, account string, rules ...rbacv1.PolicyRule) {
 	GinkgoHelper()
-	Expect(k8s.Create(ctx, &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: account}, Rules: []rbacv1.PolicyRule{rule}})).To(Succeed())
+	w.grantTo(ctx, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: w.namespace, Name: account}, rules...)
+}
+
+// grantTo gives rights in this world's namespace to whomever.
+func (w *world) grantTo(ctx context.Context, who rbacv1.Subject, rules ...rbacv1.PolicyRule) {
+	GinkgoHelper()
+	meta := metav1.ObjectMeta{Namespace: w.namespace, Name: who.Name}
+	Expect(k8s.Create(ctx, &rbacv1.Role{ObjectMeta: meta, Rules: rules})).To(Succeed())
 	Expect(k8s.Create(ctx, &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: account},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: account},
-		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: w.namespace, Name: account}},
+		ObjectMeta: meta,
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: who.Name},
+		Subjects:   []rbacv1.Subject{who},
 	})).To(Succeed())
 }
 

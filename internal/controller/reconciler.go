@@ -23,6 +23,7 @@ import (
 	"github.com/providertoken/operator/internal/provisioning"
 	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/target"
+	"github.com/providertoken/operator/internal/workload"
 )
 
 // Options of a Reconciler.
@@ -37,9 +38,13 @@ type Options struct {
 	Propagation bool
 	// PropagationRate bounds the pods that are told in a second.
 	PropagationRate int
+	// WorkloadIdentity lets tokens of ServiceAccounts stand for stored credentials.
+	WorkloadIdentity bool
+	// APIAudiences are further audiences of the API server, never served.
+	APIAudiences []string
 }
 
-// Reconciler keeps ProviderTokens fresh. All fields but Propagation are required.
+// Reconciler keeps ProviderTokens fresh. All fields but Propagation and Workload are required.
 type Reconciler struct {
 	// Client reads ProviderTokens, providers and CA bundles from the cache, and writes status.
 	Client client.Client
@@ -76,6 +81,8 @@ type Reconciler struct {
 	Options    Options
 	// Propagation knows when pods were told; nil when they are not.
 	Propagation *propagation.Teller
+	// Workload gets tokens of ServiceAccounts; nil when that is not allowed.
+	Workload *workload.Issuer
 
 	memory  *memory
 	alarms  *alarms.Alarms

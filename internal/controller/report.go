@@ -74,11 +74,14 @@ func (r *Reconciler) issuing(f *facts) *problem {
 // way: after a restart or an edit it is not over before that attempt succeeds.
 func (f *facts) carried() *problem {
 	last := meta.FindStatusCondition(f.pt.Status.Conditions, v1alpha1.TokenIssuedCondition)
+	if told := f.toldWithheld(); told != nil {
+		last = told
+	}
 	if last == nil || last.Status != metav1.ConditionFalse || last.ObservedGeneration != f.pt.Generation {
 		return nil
 	}
 	return &problem{
-		Condition: v1alpha1.TokenIssuedCondition, Reason: last.Reason, Message: last.Message,
+		Condition: last.Type, Reason: last.Reason, Message: last.Message,
 		Stalled: meta.IsStatusConditionTrue(f.pt.Status.Conditions, v1alpha1.StalledCondition),
 	}
 }
@@ -148,6 +151,11 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 		otherwise()
 	}
 	condition(v1alpha1.CredentialsResolvedCondition, firstOf(f.blocked, issuing), func() {
+		if f.undecided() {
+			set(v1alpha1.CredentialsResolvedCondition, metav1.ConditionUnknown, v1alpha1.ReasonProgressing,
+				"whether the ServiceAccount permits it is found out with the first request")
+			return
+		}
 		set(v1alpha1.CredentialsResolvedCondition, metav1.ConditionTrue, v1alpha1.ReasonResolved,
 			fmt.Sprintf("the credentials for %s are there", f.origin.Name))
 	})

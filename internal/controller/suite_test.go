@@ -38,6 +38,8 @@ var _ = BeforeSuite(func() {
 	}
 	environment.ControlPlane.Etcd = &envtest.Etcd{}
 	environment.ControlPlane.Etcd.Configure().Append("unsafe-no-fsync", "true")
+	// The second one is in no list that the operator could know.
+	environment.ControlPlane.GetAPIServer().Configure().Append("api-audiences", "https://kubernetes.default.svc", unlistedAudience)
 	var err error
 	apiServer, err = environment.Start()
 	Expect(err).NotTo(HaveOccurred())

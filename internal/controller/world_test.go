@@ -56,6 +56,10 @@ type world struct {
 	catalog *provider.Catalog
 	// further namespaces that the operator serves.
 	further []string
+	// identities lets tokens of ServiceAccounts stand for stored credentials.
+	identities bool
+	// user, when set, is who the operator is to the API server.
+	user *rest.ImpersonationConfig
 	// requests of the operator to the API server, as "verb resource".
 	requests *requestLog
 }
@@ -122,6 +126,9 @@ func (w *world) operator() (stop func()) {
 	GinkgoHelper()
 	cfg := rest.CopyConfig(apiServer)
 	cfg.Wrap(w.requests.wrap)
+	if w.user != nil {
+		cfg.Impersonate = *w.user
+	}
 	if w.gate != nil {
 		cfg.Wrap(w.gate.wrap)
 	}
@@ -164,6 +171,7 @@ func (w *world) operator() (stop func()) {
 		Options: controller.Options{
 			InlineProviders: true, ClusterProviders: true, MaxConcurrentReconciles: 16,
 			Propagation: w.propagation, PropagationRate: 4,
+			WorkloadIdentity: w.identities,
 		},
 	})).To(Succeed())
 	done := make(chan error, 1)

@@ -105,7 +105,8 @@ func checkProxy(proxy *url.URL) error {
 // Do sends req once and returns the answer, whatever its status: a redirect is an
 // answer too and is not followed. The error is always a *provider.Error:
 // Misconfigured (TLS verification, a forbidden address, a proxy that forbids it),
-// Input (a URL that is not https, a CA bundle that cannot be read) or Unavailable
+// Input (a URL that is not https, a CA bundle or a client certificate that cannot be
+// read) or Unavailable
 // (everything else, a cancelled ctx included). Its SentMaybe tells whether the
 // provider may have seen the request.
 //
@@ -113,16 +114,19 @@ func checkProxy(proxy *url.URL) error {
 // at any time after that: counted from there, it is never believed to last longer
 // than it does. ReceivedAt is when the answer's header was complete, to compare
 // with the header's Date.
+//
+// A request with a Certificate has connections of its own: they are shared with requests
+// that show the same certificate only.
 func (c *Client) Do(ctx context.Context, req provider.Request, trust Trust) (provider.Answer, error) {
 	target, err := c.target(req, trust)
 	if err != nil {
 		return provider.Answer{}, err
 	}
-	transport, err := c.transports.get(transportKey{Trust: trust, single: replayable(req.Method)})
+	transport, err := c.transports.get(trust, req)
 	if err != nil {
 		return provider.Answer{}, err
 	}
-	attempt := &attempt{host: target.Host, caller: ctx}
+	attempt := &attempt{host: target.Host, caller: ctx, certificate: req.Certificate != nil}
 	ctx, cancel := context.WithTimeout(httptrace.WithClientTrace(ctx, attempt.trace()), c.timeout)
 	defer cancel()
 	outgoing, err := c.outgoing(ctx, req)
@@ -215,10 +219,12 @@ func replayable(method string) bool {
 
 // attempt is what is known of one exchange while it lasts.
 type attempt struct {
-	host      string // with the port if the URL has one; safe to show
-	caller    context.Context
-	sent      atomic.Bool // perhaps
-	handshake atomic.Bool // the TLS handshake failed
+	host   string // with the port if the URL has one; safe to show
+	caller context.Context
+	// certificate tells that the client shows one.
+	certificate bool
+	sent        atomic.Bool // perhaps
+	handshake   atomic.Bool // the TLS handshake failed
 }
 
 // trace notes how far the exchange comes. The hooks may run in other goroutines,

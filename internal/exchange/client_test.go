@@ -680,7 +680,7 @@ func TestTheEnvironmentsProxyIsNotUsed(t *testing.T) {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "HTTP_PROXY"} {
 		t.Setenv(name, "http://127.0.0.1:1")
 	}
-	transport, err := client(t, Options{}).transports.get(transportKey{})
+	transport, err := client(t, Options{}).transports.get(Trust{}, provider.Request{})
 	if err != nil || transport.Proxy != nil {
 		t.Errorf("a proxy function is set, %v", err)
 	}
@@ -806,7 +806,7 @@ func TestBehindAnHTTPSProxyTheBundleVerifiesTheEndpoint(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	c := client(t, Options{EgressProxy: parse(t, server.URL)})
-	transport, err := c.transports.get(transportKey{Trust: e.trust()})
+	transport, err := c.transports.get(e.trust(), provider.Request{Method: http.MethodPost})
 	if err != nil {
 		t.Fatal(err)
 	}

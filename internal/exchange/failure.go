@@ -42,10 +42,17 @@ func (a *attempt) classify(err error) *provider.Error {
 		return &provider.Error{
 			Kind:    provider.Misconfigured,
 			Problem: fmt.Sprintf("the TLS handshake with %s failed", peer),
-			Fix:     "check that the endpoint speaks TLS 1.2 or later at this port and asks for no client certificate",
+			Fix:     a.handshakeFix(),
 		}
 	}
 	return unavailable("the exchange with %s failed", peer)
+}
+
+func (a *attempt) handshakeFix() string {
+	if a.certificate {
+		return "check that the provider knows the client's certificate or its authority, and that the endpoint speaks TLS 1.2 or later at this port"
+	}
+	return "check that the endpoint speaks TLS 1.2 or later at this port and asks for no client certificate"
 }
 
 // peer names who was being talked to when err came up.

@@ -10,10 +10,13 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/providertoken/operator/internal/provider"
 )
 
 const (
-	// maxTransports bounds the memory that many different CA bundles can take.
+	// maxTransports bounds the memory that many different CA bundles and client
+	// certificates can take.
 	maxTransports = 64
 	// maxHeaderBytes bounds the header of an answer.
 	maxHeaderBytes = 64 << 10
@@ -26,6 +29,8 @@ type transportKey struct {
 	Trust
 	// single is for requests that net/http would send a second time by itself.
 	single bool
+	// certificate is what the client shows: a connection belongs to who opened it.
+	certificate certificateID
 }
 
 // transports keeps one http.Transport per transportKey, the most recently used ones.
@@ -52,15 +57,18 @@ func newTransports(allowed []netip.Prefix, proxy *url.URL) *transports {
 	}
 }
 
-// get returns the transport for key. The error is a *provider.Error about the CA bundle.
-func (t *transports) get(key transportKey) (*http.Transport, error) {
+// get returns the transport for requests of this trust that are sent with that method
+// and show that certificate. The error is a *provider.Error about the CA bundle or the
+// certificate.
+func (t *transports) get(trust Trust, req provider.Request) (*http.Transport, error) {
+	key := transportKey{Trust: trust, single: replayable(req.Method), certificate: identify(req.Certificate)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if element, found := t.byKey[key]; found {
 		t.recent.MoveToFront(element)
 		return element.Value.(transportEntry).transport, nil
 	}
-	created, err := t.build(key)
+	created, err := t.build(key, req.Certificate)
 	if err != nil {
 		return nil, err
 	}
@@ -92,15 +100,19 @@ func (t *transports) guard(trust Trust) guard {
 	return guard{allowed: t.allowed, publicOnly: trust.PublicOnly}
 }
 
-func (t *transports) build(key transportKey) (*http.Transport, error) {
+func (t *transports) build(key transportKey, certificate *provider.Certificate) (*http.Transport, error) {
 	roots, err := key.roots()
+	if err != nil {
+		return nil, err
+	}
+	show, err := shown(certificate)
 	if err != nil {
 		return nil, err
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout, ControlContext: t.guard(key.Trust).control}
 	transport := &http.Transport{
 		DialContext:            dialer.DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, GetClientCertificate: show},
 		TLSHandshakeTimeout:    dialTimeout,
 		ForceAttemptHTTP2:      true,
 		IdleConnTimeout:        idleTimeout,

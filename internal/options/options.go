@@ -45,6 +45,10 @@ type Options struct {
 	Propagation bool
 	// PropagationRate bounds the pods that are told in a second.
 	PropagationRate int
+	// WorkloadIdentity lets tokens of ServiceAccounts stand for stored credentials.
+	WorkloadIdentity bool
+	// APIAudiences are further audiences of the API server, for which no token is given away.
+	APIAudiences []string
 	// Version asks for the version instead of running.
 	Version bool
 }
@@ -60,7 +64,7 @@ const (
 // logger's. The error says what to write instead; flag.ErrHelp after --help.
 func Parse(args []string, env func(string) string, register ...func(*flag.FlagSet)) (Options, error) {
 	var o Options
-	var namespaces, networks, proxy string
+	var namespaces, networks, proxy, audiences string
 	own := env("POD_NAMESPACE")
 	if own == "" {
 		own = defaultNamespace
@@ -80,6 +84,8 @@ func Parse(args []string, env func(string) string, register ...func(*flag.FlagSe
 	fs.BoolVar(&o.InlineProviders, "inline-providers", true, "allow ProviderTokens to define their provider themselves (spec.provider)")
 	fs.BoolVar(&o.Propagation, "propagation", false, "tell running pods with the label providertoken.dev/mounts at once when the Secret changes that they mount; needs the rights of config/propagation")
 	fs.IntVar(&o.PropagationRate, "propagation-rate", defaultRate, "`number` of pods to tell in a second; half of that in one namespace")
+	fs.BoolVar(&o.WorkloadIdentity, "workload-identity", false, "let tokens of ServiceAccounts that consent stand for stored credentials (spec.credentials.serviceAccount); needs the rights of config/workload-identity")
+	fs.StringVar(&audiences, "api-audiences", "", "comma-separated `audiences` of the API server, beside the usual ones, that no token is ever requested for; its own flag of that name lists them")
 	fs.BoolVar(&o.Version, "version", false, "print version, commit and the catalog's entries, and exit")
 	for _, add := range register {
 		add(fs)
@@ -94,6 +100,7 @@ func Parse(args []string, env func(string) string, register ...func(*flag.FlagSe
 	o.WatchNamespaces, errs[0] = parseNamespaces(namespaces)
 	o.EgressProxy, errs[1] = parseProxy(proxy)
 	o.AllowNetworks, errs[2] = parseNetworks(networks)
+	o.APIAudiences = split(audiences)
 	return o, errors.Join(append(errs[:], o.validate())...)
 }
 
@@ -104,6 +111,9 @@ func (o Options) validate() error {
 	}
 	if o.PropagationRate < 1 {
 		errs = append(errs, fmt.Errorf("--propagation-rate=%d: must be at least 1; leave --propagation off to tell nobody", o.PropagationRate))
+	}
+	if len(o.APIAudiences) > 0 && !o.WorkloadIdentity {
+		errs = append(errs, errors.New("--api-audiences: says for what --workload-identity must request no tokens; set that too, or leave both off"))
 	}
 	if !namespaceName().MatchString(o.OperatorNamespace) {
 		errs = append(errs, fmt.Errorf("--operator-namespace=%q: is not the name of a namespace", o.OperatorNamespace))

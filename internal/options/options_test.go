@@ -31,7 +31,7 @@ func TestDefaultsAreWhatProductionWants(t *testing.T) {
 func TestFlagsAreRead(t *testing.T) {
 	got, err := Parse([]string{
 		"--watch-namespaces= b, a,b ", "--allow-networks=10.1.2.3/16,fd00::/8", "--egress-proxy=http://u:p@proxy:3128",
-		"--cluster-name=prod-1", "--leader-elect=false", "--more=x",
+		"--cluster-name=prod-1", "--leader-elect=false", "--workload-identity", "--api-audiences=https://api.example, x", "--more=x",
 	}, func(name string) string { return map[string]string{"POD_NAMESPACE": "ops"}[name] },
 		func(fs *flag.FlagSet) { fs.String("more", "", "of a logger") })
 	if err != nil {
@@ -43,6 +43,9 @@ func TestFlagsAreRead(t *testing.T) {
 	networks := []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")}
 	if diff := cmp.Diff(networks, got.AllowNetworks, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("networks: %s", diff)
+	}
+	if diff := cmp.Diff([]string{"https://api.example", "x"}, got.APIAudiences); diff != "" || !got.WorkloadIdentity {
+		t.Errorf("workload identity %v, audiences: %s", got.WorkloadIdentity, diff)
 	}
 	if got.EgressProxy.Host != "proxy:3128" || got.ClusterName != "prod-1" || got.LeaderElect || got.OperatorNamespace != "ops" {
 		t.Errorf("got %+v", got)
@@ -58,6 +61,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"--egress-proxy=:", "write an http or https URL"},
 		{"--max-concurrent-reconciles=0", "must be at least 1"},
 		{"--propagation-rate=0", "leave --propagation off"},
+		{"--api-audiences=x", "--workload-identity"},
 		{"--cluster-name=a b", "use up to 128 letters"},
 		{"argument", "all options are flags"},
 		{"--no-such-flag", "not defined"},

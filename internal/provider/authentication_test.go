@@ -443,7 +443,9 @@ func TestRequestsThatCannotBeMadeSayWhy(t *testing.T) {
 		{"a header with a space behind", header, RequestInput{Credentials: creds(CredUsername, canary+" ")}, []string{"X-Key"}},
 		{"a header without its credential", header, RequestInput{}, []string{"username", "missing"}},
 		{"a field without its credential", func(d *Definition) { d.FormParameters = map[string]string{"a": "{username}"} }, RequestInput{}, []string{"username", "missing"}},
-		{"a member without its credential", func(d *Definition) { d.Request.Body, d.Request.JSON = JSONBody, map[string]any{"a": []any{"{username}"}} },
+		{"a member without its credential", func(d *Definition) {
+			d.Request.Body, d.Request.JSON = JSONBody, map[string]any{"a": []any{"{username}"}}
+		},
 			RequestInput{}, []string{"username", "missing"}},
 		{"scopes where there are none", func(d *Definition) { d.Request.Scopes = NoScopes }, RequestInput{Scopes: []string{"a"}}, []string{"takes no scopes"}},
 		{"scopes in an assertion that is ready-made", func(d *Definition) { bearer(d); d.Request.Scopes = ScopesInAssertion },

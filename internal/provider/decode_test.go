@@ -467,6 +467,32 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			"the token endpoint refused the client's credentials (HTTP 401); correct client_id (or project_id) and client_secret (or project_api_key) in the credential Secret"},
 		{"the client of a login", person(), 401, `{"error":"invalid_client"}`,
 			"the token endpoint refused the client (invalid_client); check the client of the provider's definition"},
+		{"a client with a key", with(func(d *Definition) { d.ClientAuthentication = PrivateKeyJWT }), 401, `{"error":"invalid_client"}`,
+			"the token endpoint refused the client's credentials (invalid_client); correct client_id and private_key (or tls.key) in the credential Secret, and check that the provider knows the key's public half"},
+		{"a federated client", with(func(d *Definition) { d.ClientAuthentication = FederatedJWT }), 401, `{"error":"invalid_client"}`,
+			"the token endpoint refused the client's credentials (invalid_client); check client_assertion, and that the provider trusts whoever issued it for this client and audience"},
+		{"a client with a certificate", with(func(d *Definition) { d.ClientAuthentication = TLS }), 401, `{"error":"invalid_client"}`,
+			"the token endpoint refused the client's credentials (invalid_client); correct client_id, certificate (or tls.crt) and private_key (or tls.key), and check that the provider knows this certificate or its authority"},
+		{"an account of a provider's own grant", with(func(d *Definition) {
+			d.Grant, d.GrantType, d.ExtraCredentials = Custom, "x", []ExtraCredential{{Name: "account_id"}}
+		}), 400, `{"error":"invalid_grant"}`,
+			"the token endpoint refused the client's credentials (invalid_grant); correct client_id, client_secret and account_id in the credential Secret"},
+		{"a key of a provider's own grant", with(func(d *Definition) {
+			d.Grant, d.GrantType, d.ClientAuthentication, d.ExtraCredentials = Custom, "x", None, []ExtraCredential{{Name: "api_key"}}
+		}), 401, ``,
+			"the token endpoint refused the client's credentials (HTTP 401); correct api_key in the credential Secret"},
+		{"the client of a confidential login", with(func(d *Definition) { d.Grant = Password }), 401, `{"error":"invalid_client"}`,
+			"the token endpoint refused the client (invalid_client); check the client of the provider's definition"},
+		{"an assertion", with(func(d *Definition) { d.Grant, d.ClientAuthentication = JWTBearer, None }), 400, `{"error":"invalid_grant"}`,
+			"the token endpoint refused the assertion (invalid_grant); check assertion, and that the provider trusts whoever issued it for this audience"},
+		{"the client beside an assertion", with(func(d *Definition) { d.Grant = JWTBearer }), 401, `{"error":"invalid_client"}`,
+			"the token endpoint refused the client's credentials (invalid_client); correct client_id and client_secret in the credential Secret"},
+		{"a subject token", with(func(d *Definition) { d.Grant = TokenExchange }), 403, ``,
+			"the token endpoint refused the subject token (HTTP 403); check subject_token, and that the provider trusts whoever issued it for this audience"},
+		{"a refresh token", with(func(d *Definition) { d.Grant = RefreshToken }), 400, `{"error":"invalid_grant"}`,
+			"the token endpoint refused the refresh token (invalid_grant); authorize the client anew, and put the new refresh token under refresh_token in the credential Secret"},
+		{"a user of an app", plain(), 400, `{"error":"invalid_app_access"}`,
+			"the provider does not let this user use this client (invalid_app_access); ask the provider to allow it"},
 		{"a scope", plain(), 400, `{"error":"invalid_scope"}`,
 			"the provider does not grant these scopes (invalid_scope); correct scopes, or ask the provider to grant them"},
 		{"a redirect", plain(), 307, ``,
@@ -485,6 +511,48 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestASignedAssertionThatIsRefusedNamesItsKey(t *testing.T) {
+	d := with(func(d *Definition) { d.Grant, d.ClientAuthentication = JWTBearer, None })
+	r, err := d.Resolve(nil, only(CredClientID, CredPrivateKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Decode(Request{Grant: JWTBearer}, answerOf(400, `{"error":"invalid_grant"}`))
+	wantKind(t, err, Denied)
+	wantText(t, err, "refused the assertion", "correct private_key (or tls.key)", "public half")
+}
+
+// Behind a refresh token that is the credential itself there is nothing to fall back to.
+func TestARefreshTokenThatIsTheCredentialIsRefusedAsOne(t *testing.T) {
+	d := with(func(d *Definition) { d.Grant = RefreshToken })
+	for _, tt := range []struct {
+		status int
+		body   string
+		want   Kind
+	}{
+		{400, `{"error":"invalid_grant"}`, RefreshDenied},
+		{200, `{"error":"bad_refresh_token"}`, RefreshDenied},
+		{400, ``, RefreshDenied},
+		{401, `{"error":"invalid_client"}`, Denied},
+		{400, `{"error":"invalid_scope"}`, Denied},
+		{404, ``, Misconfigured},
+		{503, ``, Unavailable},
+	} {
+		_, err := decode(t, d, answerOf(tt.status, tt.body))
+		if e := wantKind(t, err, tt.want); !e.SentMaybe {
+			t.Errorf("%d %s: it looks as if nothing was sent", tt.status, tt.body)
+		}
+	}
+}
+
+func TestCreatedIsASuccess(t *testing.T) {
+	d := with(func(d *Definition) { d.Response = ResponseFormat{AccessToken: []string{"/token"}} })
+	got, err := decode(t, d, answerOf(201, `{"token":"ghs_1","expires_at":"2026-03-01T13:00:00Z","permissions":{}}`))
+	if err != nil || got.Access.Reveal() != "ghs_1" || got.Lifetime() != time.Hour {
+		t.Errorf("got a life of %s (%v)", got.Lifetime(), err)
 	}
 }
 

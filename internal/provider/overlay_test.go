@@ -140,3 +140,67 @@ func TestOverlayingNothingChangesNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestAnIssuerTakesThePlaceOfATokenURLAndTheOtherWayRound(t *testing.T) {
+	base := Definition{TokenURL: "https://{realm}.example.com/", Parameters: []Parameter{{Name: "realm"}, {Name: "org"}}, FormParameters: map[string]string{"org": "{org}"}}
+	d := overlay(t, base, Definition{IssuerURL: "https://sso.example.com"})
+	if d.TokenURL != "" || d.IssuerURL != "https://sso.example.com" {
+		t.Errorf("got %q and %q", d.TokenURL, d.IssuerURL)
+	}
+	if diff := cmp.Diff([]string{"org"}, d.parameterNames()); diff != "" {
+		t.Errorf("a parameter without a hole stays, or one with a hole goes: %s", diff)
+	}
+	if d = overlay(t, d, Definition{TokenURL: "https://other.example.com/"}); d.IssuerURL != "" || d.TokenURL != "https://other.example.com/" {
+		t.Errorf("got %q and %q", d.TokenURL, d.IssuerURL)
+	}
+	if err := d.Validate(); err != nil {
+		t.Error(err)
+	}
+	if d = overlay(t, d, Definition{FormParameters: map[string]string{"org": "ours"}}); d.Parameters != nil {
+		t.Errorf("got the parameters %v, and no text has a hole", d.parameterNames())
+	}
+}
+
+func TestAnotherGrantForgetsTheTypeOfACustomOne(t *testing.T) {
+	base := with(func(d *Definition) { d.Grant, d.GrantType = Custom, "x" })
+	if d := overlay(t, base, Definition{Scopes: []string{"a"}}); d.GrantType != "x" {
+		t.Error("the type is lost")
+	}
+	if d := overlay(t, base, Definition{Grant: ClientCredentials}); d.GrantType != "" || d.Validate() != nil {
+		t.Error("the type stays")
+	}
+}
+
+func TestWhatMethodsShareCanBeOverlaid(t *testing.T) {
+	base := Definition{TokenURL: "https://{tenant}.example.com/", Parameters: []Parameter{{Name: "tenant"}}, Methods: []Method{
+		{Name: "A", Definition: Definition{ClientAuthentication: SecretPost}},
+		{Name: "B", Definition: Definition{ClientAuthentication: PrivateKeyJWT, Parameters: []Parameter{{Name: "tenant"}, {Name: "key"}},
+			Assertion: AssertionFormat{KeyID: "{key}"}}},
+	}}
+	d := overlay(t, base, Definition{IssuerURL: "https://sso.example.com"})
+	if err := d.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.Resolve(map[string]string{"method": "B", "key": "k"}, always)
+	if err != nil || r.IssuerURL != "https://sso.example.com" || r.Assertion.KeyID != "k" || r.ClientAuthentication != PrivateKeyJWT {
+		t.Errorf("got %+v (%v)", r, err)
+	}
+	for _, over := range []Definition{{ClientAuthentication: TLS}, {IssuerURL: "https://a.example.com", ClientAuthentication: None}} {
+		_, err = Overlay(base, over)
+		wantKind(t, err, Input)
+	}
+	base.Methods[0].IssuerURL = "https://own.example.com"
+	_, err = Overlay(base, Definition{TokenURL: "https://a.example.com/"})
+	wantKind(t, err, Input)
+}
+
+func TestAFlatMethodHasNoProvisioning(t *testing.T) {
+	flat, err := provisioned().WithMethod("B")
+	if err != nil || flat.Provisioning != nil {
+		t.Errorf("got %v (%v)", flat.Provisioning, err)
+	}
+	d := overlay(t, provisioned(), Definition{TokenLifetime: Duration{time.Minute}})
+	if d.Provisioning == nil || d.Methods[0].Provisioning != nil || d.Validate() != nil {
+		t.Error("the step did not stay where it was")
+	}
+}

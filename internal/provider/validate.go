@@ -157,9 +157,6 @@ func (d Definition) validateGrant() error {
 		// As a login it would go unnoticed that a refusal may lock the account.
 		return inputf("set grant to "+string(standardGrant(d.GrantType)), "grantType names a grant that has a name of its own")
 	}
-	if d.Grant == RefreshToken && d.UseRefreshToken == Never {
-		return inputf("leave useRefreshToken out", "the grant RefreshToken uses refresh tokens, and each may come with its successor")
-	}
 	for name, value := range map[string]string{
 		"subjectTokenType":   d.TokenExchange.SubjectTokenType,
 		"actorTokenType":     d.TokenExchange.ActorTokenType,
@@ -211,6 +208,9 @@ func (d Definition) validateCombination() error {
 	}
 	if d.Request.Method == http.MethodGet && d.needsBody() {
 		return inputf("use POST, or send everything in the header", "a GET has no body, and this definition needs one")
+	}
+	if d.Grant == RefreshToken && d.UseRefreshToken == Never {
+		return inputf("leave useRefreshToken out", "the grant RefreshToken uses refresh tokens, and each may come with its successor")
 	}
 	return nil
 }

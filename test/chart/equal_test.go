@@ -87,8 +87,9 @@ func TestChartsPartsEqualTheComponents(t *testing.T) {
 	t.Parallel()
 	repository := gitRepository(t)
 	for component, values := range map[string]string{
-		"prometheus":  "metrics: {serviceMonitor: {enabled: true}}",
-		"propagation": "propagation: {enabled: true}",
+		"prometheus":        "metrics: {serviceMonitor: {enabled: true}}",
+		"propagation":       "propagation: {enabled: true}",
+		"workload-identity": "workloadIdentity: {enabled: true}",
 	} {
 		t.Run(component, func(t *testing.T) {
 			kustomized := overlay(t, repository, map[string]string{"kustomization.yaml": `

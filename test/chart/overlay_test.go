@@ -77,6 +77,30 @@ patches:
 	}
 }
 
+// TestWorkloadIdentityStaysInTheNamespace: the patches of docs/workload-identity.md
+// leave an operator of one namespace no right to ServiceAccounts of others.
+func TestWorkloadIdentityStaysInTheNamespace(t *testing.T) {
+	t.Parallel()
+	_, page, _ := strings.Cut(read(t, root+"/docs/workload-identity.md"), "# kustomization.yaml, for an operator in team-a\n")
+	shown, _, found := strings.Cut(page, "```")
+	if !found {
+		t.Fatal("docs/workload-identity.md does not show it")
+	}
+	objects := overlay(t, gitRepository(t), map[string]string{
+		"kustomization.yaml": strings.ReplaceAll(shown, "https://github.com/providertoken/operator//config", "BASE"),
+	})
+	expect(t, objects, []want{
+		{"ClusterRole providertoken-workload-identity", "", "absent"},
+		{"ClusterRoleBinding providertoken-workload-identity", "", "absent"},
+		{"Role team-a/providertoken-workload-identity", "/rules/1/resources", "[serviceaccounts/token]"},
+		{"RoleBinding team-a/providertoken-workload-identity", "/roleRef", "{apiGroup: rbac.authorization.k8s.io, kind: Role, name: providertoken-workload-identity}"},
+		{"RoleBinding team-a/providertoken-workload-identity", "/subjects", "[{kind: ServiceAccount, name: providertoken-manager, namespace: team-a}]"},
+		{"ClusterRole providertoken-workload-identity-reviewer", "/rules", "[{apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create]}]"},
+		{"ClusterRoleBinding providertoken-workload-identity-reviewer", "/subjects/0/namespace", "team-a"},
+		{"Deployment team-a/providertoken-manager", "/spec/template/spec/containers/0/args/4", "--workload-identity"},
+	})
+}
+
 func TestRemoteBaseServesAListOfNamespaces(t *testing.T) {
 	t.Parallel()
 	found := overlay(t, gitRepository(t), map[string]string{

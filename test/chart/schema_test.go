@@ -40,6 +40,8 @@ func TestWrongValuesAreRefusedByName(t *testing.T) {
 		{"log: {encoder: xml}", "log/encoder"},
 		{"extraArgs: [cluster-name=x]", "extraArgs/0"},
 		{"extraEnv: [{value: x}]", "extraEnv/0"},
+		{"workloadIdentity: true", "workloadIdentity"},
+		{"workloadIdentity: {apiAudiences: ['a,b']}", "workloadIdentity/apiAudiences/0"},
 		{"metrics: {port: 70000}", "metrics/port"},
 		{"metrics: {serviceMonitor: {interval: often}}", "metrics/serviceMonitor/interval"},
 		{"probePort: 0", "probePort"},

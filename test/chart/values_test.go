@@ -113,6 +113,33 @@ var valueCases = []valueCase{
 		{"ClusterRole providertoken-propagation", "/rules/1/verbs", "[patch]"},
 	}},
 
+	{value: "workloadIdentity.enabled", to: "true", args: []string{"--workload-identity"}, wants: []want{
+		{"ClusterRole providertoken-workload-identity", "/rules/1", "{apiGroups: [''], resources: [serviceaccounts/token], verbs: [create]}"},
+		{"ClusterRoleBinding providertoken-workload-identity", "/subjects/0/name", "providertoken-manager"},
+		{"ClusterRoleBinding providertoken-workload-identity-reviewer", "/roleRef/name", "providertoken-workload-identity-reviewer"},
+		{"ValidatingAdmissionPolicy providertoken-workload-identity", "/spec/failurePolicy", "Fail"},
+		{"ValidatingAdmissionPolicy providertoken-workload-identity", "/spec/variables/0", "{name: others, expression: '[]'}"},
+		{"ValidatingAdmissionPolicyBinding providertoken-workload-identity", "/spec", "{policyName: providertoken-workload-identity, validationActions: [Deny]}"},
+	}},
+	{value: "workloadIdentity.enabled", given: "watchNamespaces: [team-a, team-b]", to: "true", args: []string{"--workload-identity"}, wants: []want{
+		{"ClusterRole providertoken-workload-identity", "", "absent"},
+		{"ClusterRoleBinding providertoken-workload-identity", "", "absent"},
+		{"Role team-a/providertoken-workload-identity", "/rules/1/resources", "[serviceaccounts/token]"},
+		{"RoleBinding team-b/providertoken-workload-identity", "/roleRef/kind", "Role"},
+		{"RoleBinding team-b/providertoken-workload-identity", "/subjects", "[{kind: ServiceAccount, name: providertoken-manager, namespace: providertoken-system}]"},
+		{"ClusterRole providertoken-workload-identity-reviewer", "/rules", "[{apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create]}]"},
+		{"ClusterRoleBinding providertoken-workload-identity-reviewer", "/subjects", "[{kind: ServiceAccount, name: providertoken-manager, namespace: providertoken-system}]"},
+	}},
+	{value: "workloadIdentity.apiAudiences", given: "workloadIdentity: {enabled: true}", to: "[https://api.example, x]",
+		args: []string{"--workload-identity", "--api-audiences=https://api.example,x"}, wants: []want{
+			{"ValidatingAdmissionPolicy providertoken-workload-identity", "/spec/variables/0/expression", `'["https://api.example","x"]'`},
+		}},
+	{value: "workloadIdentity.policy", given: "workloadIdentity: {enabled: true}", to: "false", wants: []want{
+		{"ValidatingAdmissionPolicy providertoken-workload-identity", "", "absent"},
+		{"ValidatingAdmissionPolicyBinding providertoken-workload-identity", "", "absent"},
+		{"ClusterRole providertoken-workload-identity", "/rules/1/verbs", "[create]"},
+	}},
+
 	{value: "metrics.enabled", to: "false", wants: []want{
 		{deployment, manager + "/args/1", "--metrics-bind-address=0"},
 		{deployment, manager + "/ports", "[{name: probes, containerPort: 8081, protocol: TCP}]"},
@@ -337,7 +364,7 @@ func TestContradictionsAreExplained(t *testing.T) {
 func TestNamesStayTexts(t *testing.T) {
 	t.Parallel()
 	out, err := runHelm(t, nil, "template", "y", chartDir, "--namespace", "n", "--set", strings.Join([]string{
-		"nameOverride=on", "watchNamespaces={no,1e3}", "propagation.enabled=true", "metrics.serviceMonitor.enabled=true",
+		"nameOverride=on", "watchNamespaces={no,1e3}", "propagation.enabled=true", "workloadIdentity.enabled=true", "metrics.serviceMonitor.enabled=true",
 		"egressProxy.secret.name=off", "egressProxy.secret.key=yes", "serviceAccount.name=no", "priorityClass.name=null1", "podLabels.a=b",
 	}, ","))
 	if err != nil {

@@ -16,6 +16,10 @@
 {{- $args = append $args "--propagation" }}
 {{- if ne (int .Values.propagation.rate) 50 }}{{ $args = append $args (printf "--propagation-rate=%d" (int .Values.propagation.rate)) }}{{ end }}
 {{- end }}
+{{- if .Values.workloadIdentity.enabled }}
+{{- $args = append $args "--workload-identity" }}
+{{- with .Values.workloadIdentity.apiAudiences }}{{ $args = append $args (printf "--api-audiences=%s" (join "," .)) }}{{ end }}
+{{- end }}
 {{- if ne (toString .Values.log.level) "info" }}{{ $args = append $args (printf "--zap-log-level=%v" .Values.log.level) }}{{ end }}
 {{- if ne .Values.log.encoder "json" }}{{ $args = append $args (printf "--zap-encoder=%s" .Values.log.encoder) }}{{ end }}
 {{- toYaml (concat $args .Values.extraArgs) }}
