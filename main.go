@@ -89,7 +89,7 @@ func printVersion(out io.Writer, catalog *provider.Catalog) error {
 	_, err := fmt.Fprintf(out, "providertoken operator %s (commit %s)\ncatalog:\n", version, commit)
 	for _, name := range catalog.Names() {
 		def, _ := catalog.Get(name)
-		_, lineErr := fmt.Fprintf(out, "  %-14s %s  %s\n", name, catalog.Version(name), def.Description)
+		_, lineErr := fmt.Fprintf(out, "  %-20s %s  %s\n", name, catalog.Version(name), def.Summary())
 		err = errors.Join(err, lineErr)
 	}
 	return err

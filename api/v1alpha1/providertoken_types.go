@@ -228,6 +228,7 @@ const (
 // +kubebuilder:validation:XValidation:rule="(has(self.format) && self.format == 'Netrc') == has(self.netrc)",message="format: Netrc and netrc (with the machine) go together"
 // +kubebuilder:validation:XValidation:rule="!has(self.header) || (has(self.format) && self.format == 'Header')",message="header needs format: Header"
 // +kubebuilder:validation:XValidation:rule="!has(self.template) || !has(self.template.type) || !has(self.format) || !(self.format in ['BasicAuth','DockerConfigJSON'])",message="format: BasicAuth and DockerConfigJSON set the Secret's type themselves: remove template.type"
+// +kubebuilder:validation:XValidation:rule="!has(self.keepPrevious) || !self.keepPrevious || !has(self.template) || !has(self.template.keys) || self.template.keys != 'Replace'",message="keepPrevious needs the keys that the operator makes: use template.keys: Merge, or remove keepPrevious"
 type Target struct {
 	// secretName of the Secret that holds the token; the ProviderToken's own name when
 	// left out. It cannot be changed.
@@ -259,8 +260,9 @@ type Target struct {
 	// +optional
 	Template *SecretTemplate `json:"template,omitempty"`
 
-	// keepPrevious keeps the token that was replaced, while it has not expired, under the
-	// keys previous-token and previous-expires-at until the next one.
+	// keepPrevious keeps the token that was replaced under the keys previous-token and
+	// previous-expires-at, until it expires or the next one is replaced. It begins with the next
+	// refresh, and a token for another spec is not kept.
 	// +optional
 	KeepPrevious bool `json:"keepPrevious,omitempty"`
 

@@ -25,6 +25,7 @@ func (r *Reconciler) nextLook(f *facts) time.Time {
 	if f.live() {
 		consider(f.held.Token.ExpiresAt)
 		consider(f.refreshAt())
+		consider(f.held.PreviousExpiresAt)
 	}
 	if f.need() != "" && !f.pt.Spec.Suspend {
 		consider(f.retryAt())

@@ -99,7 +99,10 @@ func (r *Reconciler) content(f *facts) (content *target.Content, fresh bool) {
 	if !f.live() || f.held.Token.Access.IsZero() && f.have == nil {
 		return nil, false
 	}
-	repair := *f.held
+	repair := f.held.WithLivePrevious(f.now)
+	if !f.keepsPrevious() {
+		repair = repair.WithoutPrevious()
+	}
 	repair.RefreshAt = f.refreshAt()
 	return &repair, false
 }
@@ -110,11 +113,20 @@ func (f *facts) fresh(m *minted) *target.Content {
 	if handled == "" && f.held != nil {
 		handled = f.held.HandledRefresh
 	}
-	return &target.Content{
+	c := target.Content{
 		Token: m.token, Inputs: m.inputs, HandledRefresh: handled,
 		RefreshAt: refreshAt(f.pt, m.token.IssuedAt, m.token.ExpiresAt),
 	}
+	// A token for another spec is not kept: whoever tries it would show one
+	// provider's token to another, or use scopes that were taken back.
+	if f.keepsPrevious() && f.current() {
+		c = c.Succeeding(*f.held, f.now)
+	}
+	return &c
 }
+
+// keepsPrevious tells whether the spec wants the token that was replaced to stay.
+func (f *facts) keepsPrevious() bool { return f.pt.Spec.Target != nil && f.pt.Spec.Target.KeepPrevious }
 
 // write applies want. A conflict means that the observation was old: read live, decide again, once.
 func (r *Reconciler) write(ctx context.Context, f *facts, want *corev1.Secret) (*corev1.Secret, error) {

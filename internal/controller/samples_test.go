@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -61,6 +62,36 @@ var _ = Describe("the samples", func() {
 	})
 })
 
+var _ = Describe("the providers' pages", func() {
+	It("hold samples that the API server accepts, strictly", func(ctx SpecContext) {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "pages-"}}
+		Expect(k8s.Create(ctx, ns)).To(Succeed())
+		strict, err := client.New(apiServer, client.Options{Scheme: scheme, FieldValidation: metav1.FieldValidationStrict})
+		Expect(err).NotTo(HaveOccurred())
+		pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "providers", "*.md"))
+		Expect(err).NotTo(HaveOccurred())
+		catalog, err := provider.Builtin()
+		Expect(err).NotTo(HaveOccurred())
+		Expect(pages).To(HaveLen(len(catalog.Names()) + 1)) // and the index
+		for _, page := range pages {
+			content, err := os.ReadFile(page)
+			Expect(err).NotTo(HaveOccurred())
+			blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(content, -1)
+			if filepath.Base(page) != "README.md" {
+				Expect(blocks).NotTo(BeEmpty(), page)
+			}
+			for _, block := range blocks {
+				objects := decodeObjects(block[1], page)
+				Expect(objects).To(HaveLen(2), page)
+				for _, o := range objects {
+					o.SetNamespace(ns.Name)
+					Expect(strict.Create(ctx, &o, client.DryRunAll)).To(Succeed(), page)
+				}
+			}
+		}
+	})
+})
+
 func sampleObjects() []unstructured.Unstructured {
 	GinkgoHelper()
 	files, err := filepath.Glob(filepath.Join("..", "..", "config", "samples", "*.yaml"))
@@ -72,16 +103,23 @@ func sampleObjects() []unstructured.Unstructured {
 		}
 		data, err := os.ReadFile(f)
 		Expect(err).NotTo(HaveOccurred())
-		decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
-		for {
-			var o unstructured.Unstructured
-			err := decoder.Decode(&o)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			Expect(err).NotTo(HaveOccurred(), f)
-			objects = append(objects, o)
-		}
+		objects = append(objects, decodeObjects(data, f)...)
 	}
 	return objects
+}
+
+// decodeObjects reads all documents of a file.
+func decodeObjects(data []byte, file string) []unstructured.Unstructured {
+	GinkgoHelper()
+	var objects []unstructured.Unstructured
+	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
+	for {
+		var o unstructured.Unstructured
+		err := decoder.Decode(&o)
+		if errors.Is(err, io.EOF) {
+			return objects
+		}
+		Expect(err).NotTo(HaveOccurred(), file)
+		objects = append(objects, o)
+	}
 }

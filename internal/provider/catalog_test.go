@@ -16,7 +16,9 @@ func TestCatalogHoldsTheProvidersItIsNamedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"PlantPredict", "SpatiaFi", "UP42", "UP42Project"}
+	want := []string{
+		"GitHubApp", "GoogleServiceAccount", "PayPal", "PlantPredict", "Salesforce", "SpatiaFi", "UP42", "UP42Project", "Zoom",
+	}
 	if diff := cmp.Diff(want, catalog.Names()); diff != "" {
 		t.Error(diff)
 	}

@@ -572,6 +572,7 @@ func TestRetryAfterIsHeard(t *testing.T) {
 		{"an instant next year", "Mon, 01 Mar 2027 12:05:00 GMT", 429, Throttled, time.Hour},
 		{"more than an integer holds", "99999999999999999999999", 429, Throttled, time.Hour},
 		{"a negative number", "-5", 429, Throttled, 0},
+		{"a ban on a login, which may be a lock", "30", 403, LoginDenied, 30 * time.Second},
 		{"words", "later", 503, Throttled, 0},
 		{"nothing", "", 429, Throttled, 0},
 	}
@@ -588,6 +589,18 @@ func TestRetryAfterIsHeard(t *testing.T) {
 				t.Errorf("got %s, want %s", e.RetryAfter, tt.want)
 			}
 		})
+	}
+}
+
+// GitHub's secondary rate limit; with a code that says why, a refusal stays one.
+func TestRetryAfterTurnsABanOfAClientIntoAPause(t *testing.T) {
+	for body, want := range map[string]Kind{`{"message":"x"}`: Throttled, ``: Throttled, `{"error":"access_denied"}`: Denied} {
+		a := answerOf(http.StatusForbidden, body)
+		a.Header.Set("Retry-After", "60")
+		_, err := decode(t, plain(), a)
+		if e := wantKind(t, err, want); e.RetryAfter != time.Minute {
+			t.Errorf("%s: got %s", body, e.RetryAfter)
+		}
 	}
 }
 

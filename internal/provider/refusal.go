@@ -167,6 +167,10 @@ func (f finding) kindOfStatus() Kind {
 		return Unavailable
 	case wrongEndpoint(f.status) && !f.fallsBack():
 		return Misconfigured
+	case f.status == http.StatusForbidden && f.paused && f.grant != Password:
+		// GitHub's secondary rate limit. A login is not repeated on such a word: what
+		// it may mean is a locked account.
+		return Throttled
 	}
 	return f.credentialDenied()
 }

@@ -29,7 +29,10 @@ const (
 
 // Names lists the simulated providers in alphabetical order.
 func Names() []string {
-	return []string{GenericName, PlantPredictName, SpatiaFiName, UP42Name, UP42ProjectName}
+	names := []string{GenericName, PlantPredictName, SpatiaFiName, UP42Name, UP42ProjectName}
+	names = append(names, (&fleetB{}).names()...)
+	slices.Sort(names)
+	return names
 }
 
 // Options of a Simulator; the zero value is usable.
@@ -58,6 +61,7 @@ type Simulator struct {
 	UP42         *UP42
 	UP42Project  *UP42Project
 	Generic      *Generic
+	fleetB
 
 	authority *authority
 	cancel    context.CancelFunc
@@ -113,17 +117,15 @@ func (o Options) validate() error {
 func wholeSeconds(d time.Duration) bool { return d > 0 && d%time.Second == 0 }
 
 func (s *Simulator) startHosts(ctx context.Context, o Options) error {
-	for _, p := range []struct {
-		name     string
-		lifetime time.Duration // the real provider's
-		attach   func(*Host)
-	}{
+	members := []member{
 		{PlantPredictName, time.Hour, func(h *Host) { s.PlantPredict = newPlantPredict(h) }},
 		{SpatiaFiName, 15 * time.Minute, func(h *Host) { s.SpatiaFi = newSpatiaFi(h) }},
 		{UP42Name, 5 * time.Minute, func(h *Host) { s.UP42 = newUP42(h) }},
 		{UP42ProjectName, 5 * time.Minute, func(h *Host) { s.UP42Project = newUP42Project(h) }},
 		{GenericName, time.Hour, func(h *Host) { s.Generic = newGeneric(h) }},
-	} {
+	}
+	members = append(members, s.members()...)
+	for _, p := range members {
 		h, err := s.newHost(ctx, o, p.name, p.lifetime)
 		if err != nil {
 			return fmt.Errorf("starting %s: %w", p.name, err)

@@ -59,6 +59,7 @@ func newBench(t *testing.T, o providersim.Options) *bench {
 	}
 	t.Cleanup(sim.Close)
 	b.Simulator, b.client = sim, trusting(t, sim.CABundle())
+	b.introduceB()
 	t.Cleanup(b.client.CloseIdleConnections)
 	return b
 }
@@ -163,7 +164,7 @@ func TestEveryProviderHasAListenerOfItsOwnAndServesVerifiedTLS(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, providersim.Options{})
 	seen := map[string]string{}
-	for _, h := range []*providersim.Host{b.PlantPredict.Host, b.SpatiaFi.Host, b.UP42.Host, b.UP42Project.Host, b.Generic.Host} {
+	for _, h := range b.hosts() {
 		if other := seen[h.Address()]; other != "" {
 			t.Errorf("%s and %s share %s", h.Name(), other, h.Address())
 		}

@@ -16,6 +16,10 @@ import (
 type Content struct {
 	// Token in the Secret. Its Refresh is never published.
 	Token token.Token
+	// Previous is the token that this one replaced, and PreviousExpiresAt its end;
+	// both zero when it is not kept.
+	Previous          token.Secret
+	PreviousExpiresAt time.Time
 	// Inputs is the versioned hash over what in the spec decides which token it is.
 	Inputs string
 	// RefreshAt is when the token was planned to be replaced; zero when not known.
@@ -25,13 +29,18 @@ type Content struct {
 }
 
 // AsPublished is c as Observe reads it back: instants in UTC and rounded down
-// to whole seconds, no refresh token, nil for no scopes.
+// to whole seconds, no refresh token, nil for no scopes, no previous token that
+// cannot be one.
 func (c Content) AsPublished() Content {
 	c.Token.Refresh, c.Token.RefreshExpiresAt = token.Secret{}, time.Time{}
 	c.Token.IssuedAt = wholeSeconds(c.Token.IssuedAt)
 	c.Token.ExpiresAt = wholeSeconds(c.Token.ExpiresAt)
 	c.Token.Scopes = splitScopes(joinScopes(c.Token.Scopes))
 	c.RefreshAt = wholeSeconds(c.RefreshAt)
+	c.PreviousExpiresAt = wholeSeconds(c.PreviousExpiresAt)
+	if !c.hasPrevious() {
+		c = c.WithoutPrevious()
+	}
 	return c
 }
 

@@ -29,22 +29,23 @@ type allowance struct{ left int }
 // the order in which pipelines need them: the value last.
 func (a *allowance) functions() template.FuncMap {
 	return template.FuncMap{
-		"b64enc":     a.b64enc,
-		"default":    defaultTo,
-		"indent":     a.indent,
-		"index":      index,
-		"join":       a.join,
-		"lower":      a.lower,
-		"print":      a.print,
-		"printf":     a.printf,
-		"quote":      a.quote,
-		"replace":    a.replace,
-		"toJson":     a.toJSON,
-		"trim":       a.trim,
-		"trimPrefix": a.trimPrefix,
-		"trimSuffix": a.trimSuffix,
-		"upper":      a.upper,
-		"urlquery":   a.urlquery,
+		"b64enc":        a.b64enc,
+		"default":       defaultTo,
+		"indent":        a.indent,
+		"index":         index,
+		"join":          a.join,
+		"lower":         a.lower,
+		"percentEncode": a.percentEncode,
+		"print":         a.print,
+		"printf":        a.printf,
+		"quote":         a.quote,
+		"replace":       a.replace,
+		"toJson":        a.toJSON,
+		"trim":          a.trim,
+		"trimPrefix":    a.trimPrefix,
+		"trimSuffix":    a.trimSuffix,
+		"upper":         a.upper,
+		"urlquery":      a.urlquery,
 	}
 }
 
@@ -95,6 +96,27 @@ func (a *allowance) upper(s string) (string, error) { return a.apply(strings.ToU
 func (a *allowance) trim(s string) (string, error) { return a.apply(strings.TrimSpace, s) }
 
 func (a *allowance) urlquery(s string) (string, error) { return a.apply(url.QueryEscape, s) }
+
+// percentEncode is for every part of a URL, the user information included, where
+// urlquery's "+" for a blank would be a plus sign.
+func (a *allowance) percentEncode(s string) (string, error) { return a.apply(percentEncoded, s) }
+
+// percentEncoded leaves only what RFC 3986 §2.3 calls unreserved.
+func percentEncoded(s string) string {
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		b.WriteByte('%')
+		b.WriteByte(digits[c>>4])
+		b.WriteByte(digits[c&0xF])
+	}
+	return b.String()
+}
 
 func (a *allowance) trimPrefix(prefix, s string) (string, error) {
 	return a.made(strings.TrimPrefix(s, prefix))

@@ -43,7 +43,7 @@ func writePart(h hash.Hash, part string) {
 
 // formHash tells forms of data apart: format and template without metadata.
 func formHash(t v1alpha1.Target) string {
-	t.SecretName, t.DeletionPolicy = "", ""
+	t.SecretName, t.DeletionPolicy, t.KeepPrevious = "", "", false
 	if t.Template != nil {
 		t.Template = &v1alpha1.SecretTemplate{Type: t.Template.Type, Data: t.Template.Data, Keys: t.Template.Keys}
 	}

@@ -134,14 +134,23 @@ func observeContent(owner *v1alpha1.ProviderToken, s *corev1.Secret) *Content {
 	}
 	restored := c
 	restored.Token.Access = access
-	if dataVouched(s) || reproduces(owner, restored, s) {
-		return &restored
+	withPrevious := restored.withPreviousOf(s.Data)
+	switch {
+	case dataVouched(s) || reproduces(owner, withPrevious, s):
+		return &withPrevious
+	case reproduces(owner, restored, s):
+		return &restored // somebody added what looks like a previous token
+	default:
+		return &c
 	}
-	return &c
 }
 
-// reproduces tells whether rendering c gives what was once written to s.
+// reproduces tells whether rendering c, all of it, gives what was once written to s.
 func reproduces(owner *v1alpha1.ProviderToken, c Content, s *corev1.Secret) bool {
-	again, err := Render(owner, c)
+	t := targetOf(owner)
+	t.KeepPrevious = c.hasPrevious()
+	then := owner.DeepCopy()
+	then.Spec.Target = &t
+	again, err := Render(then, c)
 	return err == nil && again.Annotations[v1alpha1.ContentHashAnnotation] == s.Annotations[v1alpha1.ContentHashAnnotation]
 }

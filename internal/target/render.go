@@ -29,6 +29,9 @@ func Render(owner *v1alpha1.ProviderToken, c Content) (*corev1.Secret, error) {
 	if err != nil {
 		return nil, withoutDetail(err)
 	}
+	if targetOf(owner).KeepPrevious {
+		addPrevious(data, c)
+	}
 	return dress(owner, c, data)
 }
 
@@ -88,6 +91,9 @@ func printable(s string) bool {
 
 // renderData makes the keys of the format and those of the template.
 func renderData(t v1alpha1.Target, tok token.Token) (map[string][]byte, error) {
+	if err := checkPrevious(t); err != nil {
+		return nil, err
+	}
 	formatted, err := formatData(t, tok)
 	if err != nil {
 		return nil, err

@@ -70,7 +70,8 @@ func checkDataKey(key string) error {
 	if len(validation.IsConfigMapKey(key)) > 0 {
 		return invalidTemplate("use up to 253 letters, digits, '-', '_' and '.'", "%q in target.template.data is not a valid key", key)
 	}
-	if key == TokenKey || key == ExpiresAtKey {
+	switch key {
+	case TokenKey, ExpiresAtKey, PreviousTokenKey, PreviousExpiresAtKey:
 		return invalidTemplate("use another key", "%q in target.template.data is reserved for the operator", key)
 	}
 	return nil

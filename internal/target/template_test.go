@@ -38,6 +38,7 @@ func TestTemplatesRender(t *testing.T) {
 		{"quote", `{{quote "a\"<b>\n"}}`, `"a\"<b>\n"`},
 		{"toJson", `{{toJson .scopes}}{{toJson .expiresAtUnix}}`, `["r","w"]1772629200`},
 		{"urlquery", `{{urlquery "a b&c"}}`, "a+b%26c"},
+		{"percentEncode", `{{percentEncode "a b+c:d@e/f%~"}}`, "a%20b%2Bc%3Ad%40e%2Ff%25~"},
 		{"print", `{{print .token 1 true}}`, "abc1 true"},
 		{"printf", `{{printf "%s|%q|%d|%v|%t|%%" .token "q" 3 .scopes true}}`, `abc|"q"|3|[r w]|true|%`},
 	}
@@ -100,6 +101,7 @@ func TestCheckRefusesTemplates(t *testing.T) {
 		{"much output", strings.Repeat("{{.token}}", 60), TooLarge, "makes more than 64 KiB"},
 		{"doubling", `{{$x := print .token .token}}` + strings.Repeat(`{{$x = print $x $x}}`, 60), TooLarge, "more than 64 KiB"},
 		{"doubling by printf", `{{$x := .token}}` + strings.Repeat(`{{$x = printf "%s%s" $x $x}}`, 60), TooLarge, "more than 64 KiB"},
+		{"encoding again and again", fourKiB + `{{$x = replace "a" "%" $x}}` + strings.Repeat(`{{$x = percentEncode $x}}`, 60), TooLarge, "more than 64 KiB"},
 		{"replacing", `{{$x := "aaaaaaaaaaaaaaaa"}}` + strings.Repeat(`{{$x = replace "a" $x $x}}`, 20), TooLarge, "too much work"},
 		{"replacing nothing at once", fourKiB + `{{$x = replace "a" "aaaaaaaaaa" $x}}{{replace "" $x $x}}`, TooLarge, "too much work"},
 		{"many arguments", fourKiB + `{{print` + strings.Repeat(" $x", 5000) + `}}`, TooLarge, "too much work"},
@@ -178,6 +180,8 @@ func TestCheckRefusesTargets(t *testing.T) {
 		{"data key of dots", data(".."), "not a valid key"},
 		{"data key token", data("token"), "reserved for the operator"},
 		{"data key expires-at", data("expires-at"), "reserved for the operator"},
+		{"data key previous-token", data("previous-token"), "reserved for the operator"},
+		{"data key previous-expires-at", data("previous-expires-at"), "reserved for the operator"},
 		{"type of Kubernetes", typed("kubernetes.io/service-account-token"), "not for tokens"},
 		{"type of a part of Kubernetes", typed("bootstrap.kubernetes.io/token"), "not for tokens"},
 		{"type of k8s.io", typed("x.k8s.io/y"), "not for tokens"},
@@ -188,6 +192,8 @@ func TestCheckRefusesTargets(t *testing.T) {
 			Type: "kubernetes.io/dockerconfigjson", Data: map[string]v1alpha1.TemplateText{".dockerconfigjson": "{{.token}}"}}}, "must hold a JSON object"},
 		{"format's keys replaced although the type needs them", v1alpha1.Target{Format: v1alpha1.BasicAuthFormat,
 			Template: &v1alpha1.SecretTemplate{Keys: v1alpha1.ReplaceKeys, Data: map[string]v1alpha1.TemplateText{"x": "y"}}}, "needs the key username or password"},
+		{"keys replaced although the previous token needs them", v1alpha1.Target{KeepPrevious: true,
+			Template: &v1alpha1.SecretTemplate{Keys: v1alpha1.ReplaceKeys, Data: map[string]v1alpha1.TemplateText{"x": "y"}}}, "needs the keys that the operator makes"},
 		{"keys replaced by nothing", v1alpha1.Target{Template: &v1alpha1.SecretTemplate{Keys: v1alpha1.ReplaceKeys}}, "leaves nothing"},
 	}
 	for _, tt := range tests {
@@ -239,6 +245,7 @@ func FuzzTemplates(f *testing.F) {
 		`{{with $x := .scopes}}{{join "," $x}}{{else with .token}}{{slice . 1 2}}{{end}}`, `{{$x := 1}}{{$x = toJson .}}`,
 		`{{replace "" "xxxxxxxxxxxxxxxxxxxxxxxxxx" .token}}`, `{{indent 64 "\n\n\n"}}`, `{{print . 1i 0x1p-2 'a' nil}}`, "{{((((1))))}}",
 		`{{default . (index .scopes 0)}}`, `{{block "a" .}}{{end}}`, `{{- /* c */ -}}`, `{{eq . .}}`, `{{and | or}}`, `{{printf "%!" }}`, `{{break}}`,
+		`{{printf "https://u:%s@h" (percentEncode .token)}}`, `{{percentEncode .token | percentEncode | percentEncode | urlquery | b64enc}}`,
 	} {
 		f.Add(seed, "secret token")
 	}

@@ -1,0 +1,211 @@
+package controller_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/providersim"
+	"github.com/providertoken/operator/internal/target"
+)
+
+// keeping makes a ProviderToken of the generic provider with keepPrevious, and waits for its token.
+func (w *world) keeping(ctx context.Context) *v1alpha1.ProviderToken {
+	GinkgoHelper()
+	w.credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
+	pt := w.wanted("generic")
+	pt.Spec.Target = &v1alpha1.Target{KeepPrevious: true}
+	w.create(ctx, pt)
+	w.ready(ctx, pt)
+	return pt
+}
+
+// pair is a token and its expiry, as keys of a Secret say it.
+type pair struct{ token, expires string }
+
+// now is what the target holds now.
+func (w *world) now(ctx context.Context, pt *v1alpha1.ProviderToken) pair {
+	return w.pair(ctx, pt, target.TokenKey, target.ExpiresAtKey)
+}
+
+// previous is what the target keeps now.
+func (w *world) previous(ctx context.Context, pt *v1alpha1.ProviderToken) pair {
+	return w.pair(ctx, pt, target.PreviousTokenKey, target.PreviousExpiresAtKey)
+}
+
+func (w *world) pair(ctx context.Context, pt *v1alpha1.ProviderToken, token, expires string) pair {
+	s := w.secret(ctx, pt)
+	if s == nil {
+		return pair{"no Secret", ""}
+	}
+	return pair{string(s.Data[token]), string(s.Data[expires])}
+}
+
+// expiry is the instant that p says.
+func (p pair) expiry() time.Time {
+	GinkgoHelper()
+	at, err := time.Parse(time.RFC3339, p.expires)
+	Expect(err).NotTo(HaveOccurred())
+	return at
+}
+
+var _ = Describe("the previous token", func() {
+	none := pair{}
+	keeps := func(ctx context.Context, w *world, pt *v1alpha1.ProviderToken, want pair) {
+		GinkgoHelper()
+		Eventually(func() pair { return w.previous(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(Equal(want))
+	}
+
+	It("is kept until the next refresh, by the write that brings the new one", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.keeping(ctx)
+		Expect(w.previous(ctx, pt)).To(Equal(none))
+		for range 2 {
+			w.settle(ctx, pt)
+			replaced, sent := w.now(ctx, pt), w.requests.snapshot()
+			w.stepToRefresh(ctx, pt)
+			Expect(w.previous(ctx, pt)).To(Equal(replaced))
+			Expect(w.sim.Generic.Accepts(replaced.token)).To(BeTrue())
+			w.settle(ctx, pt)
+			Expect(w.requests.snapshot().since(sent)["PUT secrets"]).To(Equal(1))
+			w.clock.SetTime(replaced.expiry()) // which comes before the next refresh
+			keeps(ctx, w, pt, none)
+		}
+	})
+
+	It("is put back with the rest, also by an operator that just started", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		stop := w.operator()
+		pt := w.keeping(ctx)
+		first := w.now(ctx, pt)
+		w.stepToRefresh(ctx, pt)
+		w.settle(ctx, pt)
+		second := w.now(ctx, pt)
+
+		s := w.secret(ctx, pt)
+		s.Data[target.PreviousTokenKey] = []byte("forged")
+		Expect(k8s.Update(ctx, s)).To(Succeed())
+		keeps(ctx, w, pt, first)
+
+		By("an operator that knows it from the Secret only")
+		stop()
+		var lost v1alpha1.ProviderToken
+		Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &lost)).To(Succeed())
+		lost.Status = v1alpha1.ProviderTokenStatus{}
+		Expect(k8s.Status().Update(ctx, &lost)).To(Succeed())
+		w.operator()
+		w.ready(ctx, pt) // it has seen the Secret
+		Expect(w.previous(ctx, pt)).To(Equal(first))
+		Expect(k8s.Delete(ctx, w.secret(ctx, pt))).To(Succeed())
+		keeps(ctx, w, pt, first)
+		Expect(w.now(ctx, pt)).To(Equal(second))
+		Expect(w.sim.Generic.Issued()).To(Equal(2))
+
+		By("an operator that refreshes first of all")
+		w.stepToRefresh(ctx, pt)
+		Expect(w.previous(ctx, pt)).To(Equal(second))
+	})
+
+	It("is removed when it expires, by one write and without a mint, also while suspended", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		stop := w.operator()
+		pt := w.keeping(ctx)
+		w.stepToRefresh(ctx, pt)
+		w.settle(ctx, pt)
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = true })
+		w.ready(ctx, pt)
+		kept, token, sent := w.previous(ctx, pt), w.token(ctx, pt), w.requests.snapshot()
+		Expect(kept).NotTo(Equal(none))
+
+		w.clock.SetTime(kept.expiry().Add(-time.Second))
+		staysFor(quiet, func() pair { return w.previous(ctx, pt) }, kept)
+		w.clock.Step(time.Second)
+		keeps(ctx, w, pt, none)
+		Expect(w.token(ctx, pt)).To(Equal(token))
+		Expect(w.condition(ctx, pt, v1alpha1.ReadyCondition).Status).To(Equal(metav1.ConditionTrue))
+		Expect(w.sim.Generic.Issued()).To(Equal(2))
+		Expect(w.requests.snapshot().since(sent)["PUT secrets"]).To(Equal(1))
+
+		By("also when that happened while no operator ran")
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = false })
+		w.ready(ctx, pt)
+		w.stepToRefresh(ctx, pt)
+		w.settle(ctx, pt)
+		kept = w.previous(ctx, pt)
+		stop()
+		w.clock.SetTime(kept.expiry())
+		w.operator()
+		keeps(ctx, w, pt, none)
+		Expect(w.sim.Generic.Issued()).To(Equal(3))
+	})
+
+	It("is not kept when it has expired before it was replaced", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.keeping(ctx)
+		w.settle(ctx, pt)
+		old := w.now(ctx, pt)
+		w.clock.SetTime(old.expiry())
+		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).ShouldNot(Equal(old.token))
+		Expect(w.previous(ctx, pt)).To(Equal(none))
+	})
+
+	It("is not kept for another spec", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.keeping(ctx)
+		w.stepToRefresh(ctx, pt)
+		w.settle(ctx, pt)
+		old := w.token(ctx, pt)
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Scopes = []v1alpha1.Scope{"b"} })
+		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).ShouldNot(Equal(old))
+		Expect(w.previous(ctx, pt)).To(Equal(none))
+	})
+
+	It("is never the current one, where the provider hands out the same token again", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.keeping(ctx)
+		first := w.now(ctx, pt)
+		w.stepToRefresh(ctx, pt)
+		w.settle(ctx, pt)
+		second := w.now(ctx, pt)
+
+		w.sim.Generic.Next(providersim.JSON(200, fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":600}`, second.token)))
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+			pt.Annotations = map[string]string{v1alpha1.RefreshRequestedAtAnnotation: "again"}
+		})
+		Eventually(func() pair { return w.now(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).ShouldNot(Equal(second))
+		Expect(w.now(ctx, pt).token).To(Equal(second.token))
+		Expect(w.previous(ctx, pt)).To(Equal(first))
+	})
+
+	It("goes when it is not wanted any more, and comes with the next refresh when it is, without a mint", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.operator()
+		pt := w.keeping(ctx)
+		w.stepToRefresh(ctx, pt)
+		w.settle(ctx, pt)
+		token := w.token(ctx, pt)
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target = nil })
+		keeps(ctx, w, pt, none)
+		Expect(w.token(ctx, pt)).To(Equal(token))
+
+		w.ready(ctx, pt)
+		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target = &v1alpha1.Target{KeepPrevious: true} })
+		w.ready(ctx, pt)
+		staysFor(quiet, func() pair { return w.previous(ctx, pt) }, none)
+		Expect(w.sim.Generic.Issued()).To(Equal(2))
+
+		replaced := w.now(ctx, pt)
+		w.stepToRefresh(ctx, pt)
+		Expect(w.previous(ctx, pt)).To(Equal(replaced))
+	})
+})
