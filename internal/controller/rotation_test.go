@@ -487,6 +487,11 @@ var _ = Describe("a refresh token that is the credential", func() {
 		old := w.token(ctx, pt)
 		gate.Release()
 		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+
+		By("remembering it between two uses as well")
+		w.settle(ctx, pt)
+		Expect(k8s.Delete(ctx, w.state(ctx))).To(Succeed())
+		w.stepToRefresh(ctx, pt)
 		w.stepToRefresh(ctx, pt)
 		Expect(w.sim.UP42.Sessions()).To(Equal(1))
 	})

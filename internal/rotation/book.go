@@ -206,9 +206,13 @@ func (b *Book) save(ctx context.Context, e *entry, st *state, owner string) erro
 	if err != nil {
 		return err
 	}
+	known := e.last
 	e.last = nil // until it is known to be written
 	err = b.Client.Update(ctx, s)
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+	switch {
+	case apierrors.IsNotFound(err) && known != nil:
+		return b.recall(ctx, e, known, owner)
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		return errAgain
 	}
 	if err != nil {
@@ -217,6 +221,16 @@ func (b *Book) save(ctx context.Context, e *entry, st *state, owner string) erro
 	st.object, st.record.UID = s, s.UID
 	e.last = st
 	return nil
+}
+
+// recall makes a Secret anew that somebody deleted, from what this process wrote last.
+func (b *Book) recall(ctx context.Context, e *entry, known *state, owner string) error {
+	st, err := b.create(ctx, e, known.clone(), owner)
+	if err != nil {
+		return err
+	}
+	st.record.UID = st.object.UID
+	return errAgain
 }
 
 // claim tells whether the state may be written on behalf of w: it is ours, or its
