@@ -14,6 +14,9 @@ KUBECTL ?= kubectl
 DOCKER ?= docker
 # How long one fuzz target runs under "make fuzz".
 FUZZ_SECONDS ?= 10
+# How often "make crash" kills the operator, and the seed of its plans (a new one when empty).
+CRASHES ?= 300
+SEED ?=
 # Further flags of go test, such as -count=1 or -v.
 TESTFLAGS ?=
 # The smallest coverage of each pure package, in percent.
@@ -21,7 +24,7 @@ COVERAGE ?= 90
 
 pure := token provider exchange schedule target
 # Modules of their own, with tests of their own: what they need is none of the operator's.
-modules := hack/image test/gitops test/recipes test/formats
+modules := hack/image test/crash test/gitops test/recipes test/formats
 # The race detector needs a C compiler; CGO_ENABLED is 0 where Go finds none.
 race := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
@@ -69,6 +72,11 @@ e2e-argocd: ## Let a real Argo CD install and keep everything from a Git reposit
 .PHONY: e2e-recipes
 e2e-recipes: ## Try the recipes of docs/recipes.md with the tools that they are for.
 	hack/recipes.sh
+
+.PHONY: crash
+crash: ## Kill the operator CRASHES times at every step of a refresh; SEED=n repeats the plans of an earlier run.
+	assets=$$(hack/kube.sh) && cd test/crash && KUBEBUILDER_ASSETS=$$assets CRASHES=$(CRASHES) SEED=$(SEED) GOWORK=off \
+		go test -tags crash -count=1 -run NoCrash -v -timeout 2h .
 
 .PHONY: cover
 cover: ## Check that the pure packages' tests cover at least COVERAGE percent.

@@ -21,7 +21,8 @@ import (
 // token that was just minted, or a repair with the one at hand. A token that was
 // minted stays in memory until it is published or the spec changes.
 func (r *Reconciler) publish(ctx context.Context, f *facts) error {
-	if r.store(ctx, f); f.unstoredProblem() != nil {
+	r.store(ctx, f)
+	if f.unstoredProblem() != nil {
 		return nil
 	}
 	content, fresh := r.content(f)

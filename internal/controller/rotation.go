@@ -3,7 +3,6 @@ package controller
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -83,8 +82,8 @@ func (a *attempt) rotate(ctx context.Context) verdict {
 	if a.rotation == nil {
 		return verdict{again: true} // planned before the endpoint was known
 	}
-	use, err := a.r.Rotation.Begin(ctx, *a.rotation)
-	if hold, ok := errors.AsType[*rotation.Hold](err); ok {
+	use, hold, err := a.r.Rotation.Begin(ctx, *a.rotation)
+	if hold != nil && err == nil {
 		return verdict{ours: true, hold: hold, err: &provider.Error{Kind: provider.RefreshDenied, Problem: "the refresh token must not be used"}}
 	}
 	if err != nil {
@@ -136,6 +135,7 @@ func (a *attempt) conclude(ctx context.Context, use *rotation.Use, answer provid
 			again.Kind, v.err = provider.Denied, &again
 		}
 		return a.ended(use.Unused(ctx), v)
+	case unknown:
 	}
 	// An answer of success that makes no sense may still bring the next refresh token.
 	if next, expires := a.res.Successor(answer); !next.IsZero() {

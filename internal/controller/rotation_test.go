@@ -95,21 +95,16 @@ func (w *world) state(ctx context.Context) *corev1.Secret {
 	return &s
 }
 
-// intended tells whether the state has an open intent, and after how many uses.
-func (w *world) intended(ctx context.Context) (replays int, open bool) {
+// intended tells whether the state has an open intent.
+func (w *world) intended(ctx context.Context) bool {
 	GinkgoHelper()
 	var record struct {
-		Intent *struct {
-			Replays int `json:"replays"`
-		} `json:"intent"`
+		Intent *struct{} `json:"intent"`
 	}
 	s := w.state(ctx)
 	Expect(s).NotTo(BeNil())
 	Expect(json.Unmarshal(s.Data["record"], &record)).To(Succeed())
-	if record.Intent == nil {
-		return 0, false
-	}
-	return record.Intent.Replays, true
+	return record.Intent != nil
 }
 
 // refreshes is how many times a refresh token was sent.
@@ -212,8 +207,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		s := w.state(ctx)
 		Expect(s.Labels).To(HaveKeyWithValue(rotation.StateLabel, rotation.StateValue))
 		Expect(s.OwnerReferences).To(BeEmpty())
-		_, open := w.intended(ctx)
-		Expect(open).To(BeFalse())
+		Expect(w.intended(ctx)).To(BeFalse())
 		target, err := json.Marshal(w.secret(ctx, pt))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(string(target)).NotTo(ContainSubstring(string(s.Data["refresh_token"])))
@@ -253,8 +247,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		w := rotatingWorld(ctx)
 		pt := w.crashes(ctx, false)
 		Expect(w.refreshes()).To(Equal(1))
-		_, open := w.intended(ctx)
-		Expect(open).To(BeTrue(), "the intent is there before the request")
+		Expect(w.intended(ctx)).To(BeTrue(), "the intent is there before the request")
 		old := w.token(ctx, pt)
 		w.operator()
 		told := w.issuing(ctx, pt, v1alpha1.ReasonRefreshOutcomeUnknown)
@@ -304,7 +297,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 			w.sim.UP42.NextOf(providersim.KindRefreshToken, script)
 			w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
 			Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(2))
-			Eventually(func() bool { _, open := w.intended(ctx); return open }).Should(BeTrue())
+			Eventually(func() bool { return w.intended(ctx) }).Should(BeTrue())
 			w.clock.Step(2 * time.Second) // the back-off of an ordinary failure
 			w.issuing(ctx, pt, v1alpha1.ReasonRefreshOutcomeUnknown)
 			staysFor(quiet, w.refreshes, 2)
@@ -312,7 +305,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 			if used {
 				w.issuing(ctx, pt, reauthorization)
 			} else {
-				Eventually(func() bool { _, open := w.intended(ctx); return open }).WithTimeout(10 * time.Second).Should(BeFalse())
+				Eventually(func() bool { return w.intended(ctx) }).WithTimeout(10 * time.Second).Should(BeFalse())
 				w.ready(ctx, pt)
 			}
 			Expect(w.refreshes()).To(Equal(3))
@@ -335,7 +328,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 			w.sim.UP42.NextOf(providersim.KindRefreshToken, script)
 			w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
 			Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(2))
-			Eventually(func() bool { _, open := w.intended(ctx); return open }).Should(BeFalse())
+			Eventually(func() bool { return w.intended(ctx) }).Should(BeFalse())
 			old := w.token(ctx, pt)
 			Eventually(func() metav1.ConditionStatus { return w.condition(ctx, pt, v1alpha1.TokenIssuedCondition).Status }).
 				WithTimeout(10 * time.Second).Should(Equal(metav1.ConditionFalse))
@@ -494,6 +487,11 @@ var _ = Describe("a refresh token that is the credential", func() {
 		old := w.token(ctx, pt)
 		gate.Release()
 		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+
+		By("remembering it between two uses as well")
+		w.settle(ctx, pt)
+		Expect(k8s.Delete(ctx, w.state(ctx))).To(Succeed())
+		w.stepToRefresh(ctx, pt)
 		w.stepToRefresh(ctx, pt)
 		Expect(w.sim.UP42.Sessions()).To(Equal(1))
 	})
@@ -576,7 +574,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		Expect(w.refreshes()).To(Equal(1))
 		w.clock.Step(2 * time.Second)
 		Eventually(writes.Load).WithTimeout(10 * time.Second).Should(BeNumerically(">=", 2))
-		Eventually(func() bool { _, open := w.intended(ctx); return open }).WithTimeout(10 * time.Second).Should(BeTrue())
+		Eventually(func() bool { return w.intended(ctx) }).WithTimeout(10 * time.Second).Should(BeTrue())
 		Expect(w.refreshes()).To(Equal(1))
 		w.clock.Step(5 * time.Second)
 		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
@@ -611,8 +609,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		w.sim.UP42.NextOf(providersim.KindRefreshToken, providersim.JSON(200, `{"access_token":"a","token_type":"\u0007","refresh_token":"`+next+`"}`))
 		w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
 		Eventually(func() string { return string(w.state(ctx).Data["refresh_token"]) }).WithTimeout(10 * time.Second).Should(Equal(next))
-		_, open := w.intended(ctx)
-		Expect(open).To(BeFalse())
+		Expect(w.intended(ctx)).To(BeFalse())
 		w.clock.Step(2 * time.Second)
 		w.ready(ctx, pt)
 		Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(3))

@@ -87,80 +87,70 @@ type debt struct {
 }
 
 // Begin takes the right to send the refresh token once: the intent is written down
-// when it returns. The error is a *Hold when the token must not be used, or else
-// the API server's; then nothing may be sent either. Exactly one of the Use's
-// methods that end it must be called.
+// when it returns a Use, of which exactly one of the methods that end it must be
+// called. Instead of a Use there is a Hold when the token must not be used, or an
+// error, which is the API server's: nothing may be sent then.
 //
 // In the steady state it makes one write and no read.
-func (b *Book) Begin(ctx context.Context, w Want) (*Use, error) {
+func (b *Book) Begin(ctx context.Context, w Want) (*Use, *Hold, error) {
 	if len(w.Token.Reveal()) > maxToken {
-		return nil, w.hold(TooLarge, time.Time{})
+		return nil, w.hold(TooLarge, time.Time{}), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiPatience)
 	defer cancel()
 	e := b.entry(w.State())
 	if err := e.enter(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer e.leave()
 	if f := e.flying; f != nil {
-		return nil, w.hold(Unknown, f.until.Add(settling))
+		return nil, w.hold(Unknown, f.until.Add(settling)), nil
 	}
 	if err := b.settle(ctx, e); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for range rounds {
-		use, err := b.try(ctx, e, w)
+		use, hold, err := b.try(ctx, e, w)
 		if !errors.Is(err, errAgain) {
-			return use, err
+			return use, hold, err
 		}
 	}
-	return nil, fmt.Errorf("state Secret %s changes all the time", w.State())
+	return nil, nil, fmt.Errorf("state Secret %s changes all the time", w.State())
 }
 
 // errAgain means to look at the state again, live.
 var errAgain = errors.New("somebody else wrote the state meanwhile")
 
-func (b *Book) try(ctx context.Context, e *entry, w Want) (*Use, error) {
+func (b *Book) try(ctx context.Context, e *entry, w Want) (*Use, *Hold, error) {
 	live := e.last == nil
 	st, err := b.load(ctx, e, w)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if hold, err := b.claim(ctx, st, w); hold != nil || err != nil {
 		e.last = nil
-		return nil, holdOr(hold, err)
+		return nil, hold, err
 	}
 	id := uuid.NewString()
 	next, hold := st.next(w, b.Now(), id, e.unsent)
 	if hold != nil && !live {
 		e.last = nil // what is remembered may be old
-		return nil, errAgain
+		return nil, nil, errAgain
 	}
 	if next == nil {
-		return nil, hold
+		return nil, hold, nil
 	}
 	if hold == nil {
 		e.unsent = append(e.unsent[max(0, len(e.unsent)-maxUnsent):], id)
 	}
-	if err := b.save(ctx, e, next, w.Owner.String()); err != nil {
-		return nil, err
-	}
-	if hold != nil {
-		return nil, hold
+	if err := b.save(ctx, e, next, w.Owner.String()); err != nil || hold != nil {
+		return nil, hold, err
 	}
 	e.unsent = nil
 	in := next.record.Intent
 	use := &Use{book: b, entry: e, owner: w.Owner.String(), id: id, until: in.Until, Token: next.current, Replay: in.Replays > 0}
 	e.flying = use
-	return use, nil
-}
-
-func holdOr(hold *Hold, err error) error {
-	if hold != nil {
-		return hold
-	}
-	return err
+	return use, nil, nil
 }
 
 // load returns the state, from memory if this process knows it, and makes one where there is none.
@@ -216,9 +206,13 @@ func (b *Book) save(ctx context.Context, e *entry, st *state, owner string) erro
 	if err != nil {
 		return err
 	}
+	known := e.last
 	e.last = nil // until it is known to be written
 	err = b.Client.Update(ctx, s)
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+	switch {
+	case apierrors.IsNotFound(err) && known != nil:
+		return b.recall(ctx, e, known, owner)
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		return errAgain
 	}
 	if err != nil {
@@ -227,6 +221,16 @@ func (b *Book) save(ctx context.Context, e *entry, st *state, owner string) erro
 	st.object, st.record.UID = s, s.UID
 	e.last = st
 	return nil
+}
+
+// recall makes a Secret anew that somebody deleted, from what this process wrote last.
+func (b *Book) recall(ctx context.Context, e *entry, known *state, owner string) error {
+	st, err := b.create(ctx, e, known.clone(), owner)
+	if err != nil {
+		return err
+	}
+	st.record.UID = st.object.UID
+	return errAgain
 }
 
 // claim tells whether the state may be written on behalf of w: it is ours, or its

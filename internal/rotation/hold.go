@@ -43,11 +43,6 @@ type Hold struct {
 	Owner string
 }
 
-// Error implements error. The text is for logs; what people read is made of the fields.
-func (h *Hold) Error() string {
-	return fmt.Sprintf("the refresh token under %s of Secret %s must not be used: %s", h.Key, h.Secret, h.Reason)
-}
-
 func (w Want) hold(reason Reason, at time.Time) *Hold {
 	return &Hold{Reason: reason, At: at, Secret: w.Secret, Key: w.Key, State: w.State().Name}
 }

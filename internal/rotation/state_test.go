@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -194,7 +195,7 @@ func TestAStateIsReadAsItWasWritten(t *testing.T) {
 	back := parse(s)
 	one, _ := json.Marshal(st.record)
 	two, _ := json.Marshal(back.record)
-	if string(one) != string(two) || back.current != st.current || back.unreadable {
+	if !bytes.Equal(one, two) || back.current != st.current || back.unreadable {
 		t.Errorf("got %s for %s", two, one)
 	}
 	if s.Labels[StateLabel] != StateValue || s.Annotations[ClaimAnnotation] != "ns/pt" || len(s.OwnerReferences) > 0 || s.Immutable != nil {

@@ -34,9 +34,9 @@ const (
 	lifetime  = 30 * time.Second
 	namespace = "default"
 	// accounts that last for the whole test; more come and go.
-	accounts = 16
+	accounts = 24
 	// killsInSeries is how often the operator is killed before everything is looked at.
-	killsInSeries = 25
+	killsInSeries = 40
 	// patience for one kill, and for everything to settle afterwards: the longest
 	// exchange, what is added to it, and another one.
 	killPatience   = 20 * time.Second
