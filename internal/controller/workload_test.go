@@ -513,11 +513,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 			tricky := pt.DeepCopy()
 			tricky.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprint("tricky-", i)}
 			tricky.Spec.Credentials.ServiceAccount.Name = name
-			if err := k8s.Create(ctx, tricky); err != nil {
-				Expect(err).To(MatchError(apierrors.IsInvalid, "refused by the schema"))
-				continue
-			}
-			w.becomes(ctx, tricky, v1alpha1.ReadyCondition, metav1.ConditionFalse, w.reason(ctx, tricky))
+			w.becomes(ctx, w.create(ctx, tricky), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
 		}
 		Expect(w.requests.snapshot()["POST serviceaccounts"]).To(BeZero())
 		Expect(a.got()).To(BeZero())
@@ -583,19 +579,6 @@ var _ = Describe("docs/workload-identity.md", func() {
 		Expect(shown).To(Equal(map[string]int{"ServiceAccount": 1, "ProviderToken": 1, "ClusterTokenProvider": 3}))
 	})
 })
-
-// reason of Ready as it is now; empty while there is none.
-func (w *world) reason(ctx context.Context, pt *v1alpha1.ProviderToken) string {
-	GinkgoHelper()
-	var reason string
-	Eventually(func() string {
-		if c := w.condition(ctx, pt, v1alpha1.ReadyCondition); c != nil && c.Status == metav1.ConditionFalse {
-			reason = c.Reason
-		}
-		return reason
-	}).WithTimeout(10 * time.Second).ShouldNot(Or(BeEmpty(), Equal(v1alpha1.ReasonNoToken)))
-	return reason
-}
 
 var _ = Describe("the policy for workload identity", Ordered, func() {
 	var (
