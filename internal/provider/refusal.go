@@ -316,7 +316,7 @@ func explainStatus(status int) (problem, fix string) {
 	case status >= 300 && status <= 399:
 		return "the token endpoint redirects, which is never followed", "set tokenURL to where it redirects, if that is to be trusted"
 	case status == http.StatusNotFound, status == http.StatusGone:
-		return "the token endpoint does not exist", "correct tokenURL"
+		return "the token endpoint does not exist", "correct tokenURL, or the parameters that are part of it"
 	case status == http.StatusProxyAuthRequired:
 		return "a proxy wants to be authenticated to", "correct the operator's egress proxy"
 	}

@@ -217,11 +217,7 @@ func TestConformanceTheNewRequestsAreWhatTheirDocumentationShows(t *testing.T) {
 		"Salesforce/JWTBearer": func(*bench) sent {
 			return sent{
 				Method: "POST", Path: "/services/oauth2/token", ContentType: []string{form}, Accept: anyJSON,
-				// client_id is not in the documentation's example; RFC 7521 §4.1 allows it.
-				Form: url.Values{
-					"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {"…"},
-					"client_id": {providersim.SalesforceConsumerKey},
-				},
+				Form:   jwtBearer,
 				Header: map[string]any{"alg": "RS256", "typ": "JWT"},
 				Claims: map[string]any{
 					"iss": providersim.SalesforceConsumerKey, "sub": providersim.SalesforceUsername, "aud": "https://login.salesforce.com",
