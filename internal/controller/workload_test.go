@@ -697,6 +697,12 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 		other := as(w.namespace, "other")
 		Eventually(func() error { return ask(ctx, other, w.namespace, "app", 7200, "https://kubernetes.default.svc") }).
 			WithTimeout(10*time.Second).Should(Succeed(), "another controller")
+		w.grant(ctx, "owner",
+			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts", "serviceaccounts/token"}, Verbs: []string{"create"}},
+			rbacv1.PolicyRule{APIGroups: []string{"providertoken.dev"}, Resources: []string{"providertokens/status"}, Verbs: []string{"patch"}})
+		owner := as(w.namespace, "owner")
+		Eventually(func() error { return ask(ctx, owner, w.namespace, "app", 7200, "https://kubernetes.default.svc") }).
+			WithTimeout(10*time.Second).Should(Succeed(), "one that may do everything, as a GitOps tool may")
 	})
 
 	It("is needed together with the rights, which the operator checks before it begins", func(ctx SpecContext) {
