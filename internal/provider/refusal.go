@@ -264,6 +264,7 @@ func (r Resolved) explainDenied(e *Error) (problem, fix string) {
 		case TokenExchange:
 			return "the token endpoint refused the subject token", fmt.Sprintf(
 				"check %s, and that the provider trusts whoever issued it for this audience", r.called(CredSubjectToken))
+		default: // it is the client that was refused
 		}
 	}
 	return r.explainClient()
@@ -294,6 +295,7 @@ func (r Resolved) explainClient() (problem, fix string) {
 			return problem, fmt.Sprintf("correct %s in the credential Secret", r.allCalled(wanted))
 		}
 		return "the token endpoint refused the client", "check the client of the provider's definition"
+	default: // by a secret
 	}
 	if r.Grant == Password {
 		return "the token endpoint refused the client", "check the client of the provider's definition"
