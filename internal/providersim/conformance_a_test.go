@@ -809,3 +809,42 @@ func TestARefusalIsExplainedByWhatTheProviderMeansByIt(t *testing.T) {
 }
 
 func wrongSecret(u *user) { u.input.Credentials["client_secret"] = token.NewSecret("wrong") }
+
+func TestNoIdentityProviderIsAskedWithARefreshToken(t *testing.T) {
+	t.Parallel()
+	for _, d := range dialectsA() {
+		b := newBench(t, providersim.Options{})
+		u := b.userOf(t, d)
+		u.input.RefreshToken = token.NewSecret("from somewhere")
+		if got := u.mustFail(t); got.Kind != provider.Input || len(d.host(b).Calls()) != 0 {
+			t.Errorf("%s: got %#v", d.name(), got)
+		}
+	}
+}
+
+func TestCognitoThrottlesInEveryFormThatAWSHas(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		`{"error":"TooManyRequestsException"}`,
+		`{"__type":"com.amazonaws#TooManyRequestsException"}`,
+		`{"code":"TooManyRequestsException"}`,
+	} {
+		b := newBench(t, providersim.Options{})
+		b.Cognito.Next(providersim.JSON(400, body))
+		if got := b.userOf(t, dialectOf(t, "Cognito")).mustFail(t); got.Kind != provider.Throttled {
+			t.Errorf("%s: got %#v", body, got)
+		}
+	}
+}
+
+func TestAKeyThatTheProviderCannotHaveIsRefusedBeforeItIsUsed(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"Zitadel/PrivateKeyJWT", "EntraID/Certificate"} {
+		b, d := newBench(t, providersim.Options{}), dialectOf(t, name)
+		u := b.userOf(t, d)
+		u.input.Credentials["private_key"] = token.NewSecret(privatePEM(demoKeysA().elliptic))
+		if got := u.mustFail(t); got.Kind != provider.Input || len(d.host(b).Calls()) != 0 {
+			t.Errorf("%s: got %#v", name, got)
+		}
+	}
+}
