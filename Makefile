@@ -78,6 +78,10 @@ crash: ## Kill the operator CRASHES times at every step of a refresh; SEED=n rep
 	assets=$$(hack/kube.sh) && cd test/crash && KUBEBUILDER_ASSETS=$$assets CRASHES=$(CRASHES) SEED=$(SEED) GOWORK=off \
 		go test -tags crash -count=1 -run NoCrash -v -timeout 2h .
 
+.PHONY: formats
+formats: ## Let the programs that docs/formats.md is for read what the operator writes.
+	hack/formats.sh
+
 .PHONY: cover
 cover: ## Check that the pure packages' tests cover at least COVERAGE percent.
 	hack/cover.sh $(COVERAGE) $(addprefix ./internal/,$(pure))

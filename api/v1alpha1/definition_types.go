@@ -223,7 +223,7 @@ type AssertionFormat struct {
 	Lifetime *metav1.Duration `json:"lifetime,omitempty"`
 	// backdate is how far iat lies in the past, for clocks that are slow; 10s when left out.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('10m')",message="backdate must be between 0s and 10m"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('10m')",message="backdate must be between 1s and 10m"
 	Backdate *metav1.Duration `json:"backdate,omitempty"`
 	// thumbprint puts x5t#S256 of the credential certificate into the header.
 	// +optional

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"golang.org/x/term"
+	"k8s.io/utils/clock"
 
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
@@ -40,8 +41,8 @@ func main() {
 	// A closed pipe must be an error and not the end: see print.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	err := run(ctx, os.Args[1:], terminal{})
+	stop()
 	switch {
 	case err == nil:
 	case errors.Is(err, errUsage):
@@ -62,8 +63,7 @@ type console interface {
 
 func run(ctx context.Context, args []string, c console) error {
 	if len(args) == 0 {
-		fmt.Fprint(c.Err(), usage)
-		return errUsage
+		return explain(c, usage)
 	}
 	switch args[0] {
 	case "help", "-h", "--help":
@@ -78,16 +78,23 @@ func run(ctx context.Context, args []string, c console) error {
 		if err != nil {
 			return err
 		}
-		command := provision{catalog: catalog, exchanger: client, console: c}
+		command := provision{catalog: catalog, exchanger: client, console: c, clock: clock.RealClock{}}
 		err = command.run(ctx, args[1:])
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
 		}
 		return err
 	default:
-		fmt.Fprintf(c.Err(), "kubectl providertoken: there is no command %q\n\n%s", args[0], usage)
-		return errUsage
+		return explain(c, fmt.Sprintf("kubectl providertoken: there is no command %q\n\n%s", args[0], usage))
 	}
+}
+
+// explain says how the program is called, which it was not.
+func explain(c console, text string) error {
+	if _, err := io.WriteString(c.Err(), text); err != nil {
+		return err
+	}
+	return errUsage
 }
 
 // terminal is the real console.
@@ -98,7 +105,7 @@ func (terminal) Err() io.Writer { return os.Stderr }
 
 // Password prompts on a terminal, and reads the first line of anything else.
 func (terminal) Password(prompt string) (string, error) {
-	in := int(os.Stdin.Fd()) //nolint:gosec // a file descriptor is small
+	in := int(os.Stdin.Fd())
 	if !term.IsTerminal(in) {
 		return firstLine(os.Stdin)
 	}

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
 
 	"github.com/providertoken/operator/api/v1alpha1"
@@ -26,6 +26,7 @@ type provision struct {
 	catalog   *provider.Catalog
 	exchanger provisioning.Exchanger
 	console   console
+	clock     clock.PassiveClock
 }
 
 const provisionHelp = `Make API credentials with a login, once, and print them as a Secret.
@@ -83,7 +84,7 @@ func (p *provision) parse(args []string) (provisionFlags, error) {
 	flags.StringVar(&f.name, "name", "", "name of the Secret (required)")
 	flags.StringVar(&f.namespace, "namespace", "", "namespace of the Secret; left out of the manifest when empty")
 	flags.Usage = func() {
-		fmt.Fprint(p.console.Err(), provisionHelp)
+		_, _ = io.WriteString(p.console.Err(), provisionHelp)
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -117,7 +118,7 @@ func (p *provision) offering() []string {
 // make logs in and makes the credentials. Each request is sent once.
 func (p *provision) make(ctx context.Context, step provider.Provisioning, login provider.Credentials) (provider.Credentials, error) {
 	trust := exchange.Trust{CABundle: step.Login.CABundle}
-	req, err := step.Login.NewRequest(provider.RequestInput{Credentials: login, Now: time.Now(), ID: uuid.NewString()})
+	req, err := step.Login.NewRequest(provider.RequestInput{Credentials: login, Now: p.clock.Now(), ID: uuid.NewString()})
 	if err != nil {
 		return nil, err
 	}

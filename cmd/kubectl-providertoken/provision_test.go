@@ -12,6 +12,7 @@ import (
 	"testing/fstest"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/yaml"
 
 	"github.com/providertoken/operator/internal/exchange"
@@ -58,7 +59,7 @@ func laptop(t *testing.T, d *desk) (provision, *providersim.Simulator) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	return provision{catalog: catalog, exchanger: client, console: d}, sim
+	return provision{catalog: catalog, exchanger: client, console: d, clock: clock.RealClock{}}, sim
 }
 
 func TestProvisionPrintsTheSecretThatTheOperatorWouldMake(t *testing.T) {

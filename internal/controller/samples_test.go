@@ -48,7 +48,7 @@ var _ = Describe("the samples", func() {
 				tokens = append(tokens, pt)
 			}
 		}
-		Expect(len(tokens)).To(BeNumerically(">=", 7))
+		Expect(len(tokens)).To(BeNumerically(">=", 11))
 		for _, pt := range tokens {
 			want := "ProviderToken." + pt.Name
 			if ref := pt.Spec.ProviderRef; ref != nil {
@@ -56,6 +56,10 @@ var _ = Describe("the samples", func() {
 				if ref.Kind == "" {
 					Expect(catalog.Names()).To(ContainElement(ref.Name))
 				}
+			}
+			if pt.Spec.Credentials == nil {
+				Expect(bound).To(ContainElement(want), "the platform's Secret of "+pt.Name)
+				continue
 			}
 			Expect(bound).To(HaveKeyWithValue(pt.Spec.Credentials.SecretName, want), pt.Name)
 		}

@@ -51,7 +51,14 @@ func (d Definition) Provision(parameters map[string]string, has func(canonical s
 	if err != nil {
 		return Provisioning{}, err
 	}
-	to = to.withDefaults()
+	// The step may have use for parameters that no way in has.
+	own := to.parameterNames()
+	for _, p := range d.Parameters {
+		if !slices.Contains(own, p.Name) {
+			to.Parameters = append(to.Parameters, p)
+		}
+	}
+	to = to.withoutIdleParameters(Definition{TokenURL: step.URL}.holes())
 	values, err := to.parameterValues(withoutMethod(parameters))
 	if err != nil {
 		return Provisioning{}, err

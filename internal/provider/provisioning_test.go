@@ -153,3 +153,14 @@ func FuzzProvisionedCredentialsCanBeSent(f *testing.F) {
 		}
 	})
 }
+
+func TestAParameterMayStandInTheStepsURLAlone(t *testing.T) {
+	d := provisioner(func(d *Definition) {
+		d.Parameters = []Parameter{{Name: "tenant"}}
+		d.Provisioning.URL = "https://{tenant}.example.com/clients"
+	})
+	p, err := d.Provision(map[string]string{"tenant": "acme"}, hasLogin)
+	if err != nil || p.URL != "https://acme.example.com/clients" {
+		t.Errorf("%s, %v", p.URL, err)
+	}
+}

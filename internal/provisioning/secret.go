@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -234,12 +235,10 @@ func (p Place) annotations(state State) map[string]string {
 }
 
 func merged(base, over map[string]string) map[string]string {
-	all := map[string]string{}
-	for name, value := range base {
-		all[name] = value
+	all := maps.Clone(base)
+	if all == nil {
+		all = map[string]string{}
 	}
-	for name, value := range over {
-		all[name] = value
-	}
+	maps.Copy(all, over)
 	return all
 }
