@@ -49,6 +49,7 @@ func readEntry(catalog *provider.Catalog, name string) (entry, error) {
 		if err != nil {
 			return entry{}, err
 		}
+		w.choose(d)
 		e.ways = append(e.ways, w)
 	}
 	return e, nil
@@ -70,6 +71,17 @@ func newWay(entry, method string, d provider.Definition) (way, error) {
 	return w, err
 }
 
+// choose names the method among the parameters, where the sample's keys alone would
+// lead to another.
+func (w *way) choose(d provider.Definition) {
+	resolved, err := d.Resolve(w.parameters, func(name string) bool {
+		return slices.Contains(w.resolved.RequiredCredentials(), name)
+	})
+	if err != nil || resolved.Method != w.method {
+		w.parameters["method"] = w.method
+	}
+}
+
 // example is a value that the parameter may have.
 func example(p provider.Parameter) string {
 	switch {
@@ -77,7 +89,7 @@ func example(p provider.Parameter) string {
 		return choices(p)[0]
 	case p.Format == provider.HostFormat:
 		return "sso.example.com"
-	case p.Format == provider.SegmentFormat:
+	case strings.Contains(p.Description, "number"):
 		return "12345678"
 	default:
 		return "example"

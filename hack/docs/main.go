@@ -10,12 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/providertoken/operator/internal/provider"
 )
 
 func main() {
-	if len(os.Args) != 2 {
+	if len(os.Args) != 2 || strings.HasPrefix(os.Args[1], "-") {
 		fmt.Fprintln(os.Stderr, "usage: go run ./hack/docs DIRECTORY\nDIRECTORY gets a page for each entry of the catalog, such as docs/providers")
 		os.Exit(2)
 	}

@@ -37,9 +37,10 @@ func (e entry) page() (string, error) {
 func (e entry) writeWays(p *strings.Builder) {
 	fmt.Fprintf(p, "%s\n\n", prose(fmt.Sprintf("There are %s ways in. The first of them whose keys are all in the credential Secret is taken, "+
 		"unless `providerRef.parameters.method` names one.", number(len(e.ways)))))
-	p.WriteString("| way in | credentials | grant |\n|---|---|---|\n")
+	p.WriteString("| way in | credentials | grant | client authentication |\n|---|---|---|---|\n")
 	for _, w := range e.ways {
-		fmt.Fprintf(p, "| [%s](#%s) | %s | %s |\n", w.method, strings.ToLower(w.method), codes(w.resolved.RequiredCredentials()), w.grant())
+		fmt.Fprintf(p, "| [%s](#%s) | %s | %s | %s |\n", w.method, strings.ToLower(w.method),
+			codes(w.resolved.RequiredCredentials()), w.grant(), w.authentication())
 	}
 	p.WriteString("\n")
 }

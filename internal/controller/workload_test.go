@@ -29,9 +29,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -366,6 +368,27 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		w.ready(ctx, pt)
 	})
 
+	It("is not said to be there before anybody looked", func(ctx SpecContext) {
+		watcher, err := client.NewWithWatch(apiServer, client.Options{Scheme: scheme})
+		Expect(err).NotTo(HaveOccurred())
+		pt := w.create(ctx, w.federated(ctx, a, nil))
+		watched, err := watcher.Watch(ctx, &v1alpha1.ProviderTokenList{}, client.InNamespace(w.namespace))
+		Expect(err).NotTo(HaveOccurred())
+		defer watched.Stop()
+		w.operator()
+		var told []metav1.ConditionStatus
+		for !slices.Contains(told, metav1.ConditionFalse) {
+			var e watch.Event
+			Eventually(watched.ResultChan()).WithTimeout(10 * time.Second).Should(Receive(&e))
+			got, ok := e.Object.(*v1alpha1.ProviderToken)
+			Expect(ok).To(BeTrue())
+			if c := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.CredentialsResolvedCondition); c != nil && got.UID == pt.UID {
+				told = append(told, c.Status)
+			}
+		}
+		Expect(told).NotTo(ContainElement(metav1.ConditionTrue))
+	})
+
 	It("is waited for without a turn at the provider", func(ctx SpecContext) {
 		w.operator()
 		pt := w.create(ctx, w.federated(ctx, a, nil))
@@ -412,11 +435,15 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		w.ready(ctx, pt)
 		Expect(a.got()).To(Equal(1))
 
+		Eventually(w.notes).WithArguments(ctx, v1alpha1.ReasonWaitingForCredentials).Should(HaveLen(1))
 		stop()
+		looked := w.requests.snapshot()["GET serviceaccounts"]
 		w.operator()
+		Eventually(func() int { return w.requests.snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
 		staysFor(quiet, func() metav1.ConditionStatus {
 			return w.condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Status
 		}, metav1.ConditionFalse)
+		Expect(w.notes(ctx, v1alpha1.ReasonWaitingForCredentials)).To(HaveLen(1), "it is no news")
 		Expect(a.got()).To(Equal(1))
 
 		By("going on once it is given again")
@@ -486,11 +513,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 			tricky := pt.DeepCopy()
 			tricky.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprint("tricky-", i)}
 			tricky.Spec.Credentials.ServiceAccount.Name = name
-			if err := k8s.Create(ctx, tricky); err != nil {
-				Expect(err).To(MatchError(apierrors.IsInvalid, "refused by the schema"))
-				continue
-			}
-			w.becomes(ctx, tricky, v1alpha1.ReadyCondition, metav1.ConditionFalse, w.reason(ctx, tricky))
+			w.becomes(ctx, w.create(ctx, tricky), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
 		}
 		Expect(w.requests.snapshot()["POST serviceaccounts"]).To(BeZero())
 		Expect(a.got()).To(BeZero())
@@ -556,19 +579,6 @@ var _ = Describe("docs/workload-identity.md", func() {
 		Expect(shown).To(Equal(map[string]int{"ServiceAccount": 1, "ProviderToken": 1, "ClusterTokenProvider": 3}))
 	})
 })
-
-// reason of Ready as it is now; empty while there is none.
-func (w *world) reason(ctx context.Context, pt *v1alpha1.ProviderToken) string {
-	GinkgoHelper()
-	var reason string
-	Eventually(func() string {
-		if c := w.condition(ctx, pt, v1alpha1.ReadyCondition); c != nil && c.Status == metav1.ConditionFalse {
-			reason = c.Reason
-		}
-		return reason
-	}).WithTimeout(10 * time.Second).ShouldNot(Or(BeEmpty(), Equal(v1alpha1.ReasonNoToken)))
-	return reason
-}
 
 var _ = Describe("the policy for workload identity", Ordered, func() {
 	var (
@@ -687,6 +697,12 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 		other := as(w.namespace, "other")
 		Eventually(func() error { return ask(ctx, other, w.namespace, "app", 7200, "https://kubernetes.default.svc") }).
 			WithTimeout(10*time.Second).Should(Succeed(), "another controller")
+		w.grant(ctx, "owner",
+			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts", "serviceaccounts/token"}, Verbs: []string{"create"}},
+			rbacv1.PolicyRule{APIGroups: []string{"providertoken.dev"}, Resources: []string{"providertokens/status"}, Verbs: []string{"patch"}})
+		owner := as(w.namespace, "owner")
+		Eventually(func() error { return ask(ctx, owner, w.namespace, "app", 7200, "https://kubernetes.default.svc") }).
+			WithTimeout(10*time.Second).Should(Succeed(), "one that may do everything, as a GitOps tool may")
 	})
 
 	It("is needed together with the rights, which the operator checks before it begins", func(ctx SpecContext) {

@@ -110,9 +110,9 @@ func (w *world) tell(ctx context.Context) {
 func (w *world) served() []string { return append([]string{w.namespace}, w.further...) }
 
 // newNamespace makes a further namespace that operators serve which start afterwards.
-func (w *world) newNamespace(ctx context.Context, labels map[string]string) string {
+func (w *world) newNamespace(ctx context.Context, marks map[string]string) string {
 	GinkgoHelper()
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-", Labels: labels}}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-", Labels: marks}}
 	Expect(k8s.Create(ctx, ns)).To(Succeed())
 	w.further = append(w.further, ns.Name)
 	return ns.Name

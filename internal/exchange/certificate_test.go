@@ -116,6 +116,9 @@ func TestTransportsOfCertificatesAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if got := e.connections.Load(); got != maxTransports+more {
+		t.Fatalf("%d connections, want one for each certificate", got)
+	}
 	for range more {
 		<-e.closed // those of the transports that were given up
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -328,7 +329,8 @@ func TestAssertionsOfTheGrantAreSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	bearer, _ := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
-	if asserted(t, bearer, rsaKey().Public()); !req.Body.IsZero() || req.Header.Get("Content-Type") != "" {
+	asserted(t, bearer, rsaKey().Public())
+	if !req.Body.IsZero() || req.Header.Get("Content-Type") != "" {
 		t.Errorf("got a body too: %s", req.Body.Reveal())
 	}
 }
@@ -454,9 +456,7 @@ func TestRequestsThatCannotBeMadeSayWhy(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			held := creds(CredClientID, "id", CredClientSecret, "s")
-			for name, value := range tt.in.Credentials {
-				held[name] = value
-			}
+			maps.Copy(held, tt.in.Credentials)
 			tt.in.Credentials, tt.in.Now, tt.in.ID = held, sent(), "fresh"
 			r, err := with(tt.change).Resolve(nil, func(name string) bool { return name != CredAssertion || !held[CredAssertion].IsZero() })
 			if err != nil {

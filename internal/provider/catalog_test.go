@@ -17,7 +17,8 @@ func TestCatalogHoldsTheProvidersItIsNamedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"GitHubApp", "GoogleServiceAccount", "PayPal", "PlantPredict", "Salesforce", "SpatiaFi", "UP42", "UP42Project", "Zoom",
+		"Auth0", "Cognito", "EntraID", "GitHubApp", "GoogleServiceAccount", "Keycloak", "Okta", "PayPal", "PlantPredict",
+		"Salesforce", "SpatiaFi", "UP42", "UP42Project", "Zitadel", "Zoom",
 	}
 	if diff := cmp.Diff(want, catalog.Names()); diff != "" {
 		t.Error(diff)

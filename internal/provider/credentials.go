@@ -172,6 +172,7 @@ func (d Definition) required(readyMade bool) []string {
 		if readyMade {
 			want(CredAssertion)
 		}
+	default: // the client's own credentials are all
 	}
 	switch d.ClientAuthentication {
 	case SecretBasic, SecretPost, SecretJWT:
@@ -182,6 +183,7 @@ func (d Definition) required(readyMade bool) []string {
 		want(CredClientAssertion)
 	case TLS:
 		want(CredClientID, CredCertificate, CredPrivateKey)
+	default: // none
 	}
 	for _, text := range d.assertionTexts(readyMade) {
 		want(holesIn(text)...)
@@ -233,6 +235,7 @@ func (r Resolved) Identity(c Credentials) string {
 		parts = append(parts, r.assertedIdentity(c)...)
 	case TokenExchange:
 		parts = append(parts, bearerOf(c[CredSubjectToken])...)
+	default: // the client speaks for itself
 	}
 	if r.ClientAuthentication == FederatedJWT && parts[0] == "" {
 		parts = append(parts, bearerOf(c[CredClientAssertion])...)

@@ -497,7 +497,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			"the provider does not grant these scopes (invalid_scope); correct scopes, or ask the provider to grant them"},
 		{"a redirect", plain(), 307, ``,
 			"the token endpoint redirects, which is never followed (HTTP 307); set tokenURL to where it redirects, if that is to be trusted"},
-		{"a wrong path", plain(), 404, ``, "the token endpoint does not exist (HTTP 404); correct tokenURL"},
+		{"a wrong path", plain(), 404, ``, "the token endpoint does not exist (HTTP 404); correct tokenURL, or the parameters that are part of it"},
 		{"a proxy", plain(), 407, ``, "a proxy wants to be authenticated to (HTTP 407); correct the operator's egress proxy"},
 		{"a wrong method", plain(), 405, ``,
 			"the token endpoint does not take this kind of request (HTTP 405); check tokenURL and request in the provider's definition"},

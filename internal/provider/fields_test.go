@@ -44,7 +44,7 @@ func filledValue(t reflect.Type, text string, deep int) reflect.Value {
 }
 
 func everyField(text string) Definition {
-	d, _ := filledValue(reflect.TypeFor[Definition](), text, 1).Interface().(Definition)
+	d, _ := reflect.TypeAssert[Definition](filledValue(reflect.TypeFor[Definition](), text, 1))
 	return d
 }
 
@@ -88,7 +88,7 @@ func spoil(v reflect.Value) {
 			spoil(v.Elem())
 		}
 	case reflect.Interface:
-		if members, ok := v.Interface().(map[string]any); ok {
+		if members, ok := reflect.TypeAssert[map[string]any](v); ok {
 			for name, member := range members {
 				if list, ok := member.([]any); ok {
 					list[0] = "spoilt"
@@ -106,8 +106,8 @@ func spoil(v reflect.Value) {
 			v.SetMapIndex(key, reflect.Zero(v.Type().Elem()))
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			spoil(v.Field(i))
+		for _, field := range v.Fields() {
+			spoil(field)
 		}
 	}
 }

@@ -22,43 +22,60 @@ func (d Definition) Fix(values map[string]string) (Definition, error) {
 		fixed = flat
 		delete(rest, methodParameter)
 	}
-	filled, err := fixed.settle(rest)
+	if err := fixed.checkSettable(rest); err != nil {
+		return Definition{}, err
+	}
+	filled, err := settle(fixed.Parameters, rest)
 	if err != nil {
 		return Definition{}, err
 	}
-	fixed = fixed.settled(filled)
 	for i, m := range fixed.Methods {
-		fixed.Methods[i].Definition = m.settled(filled)
+		// A method may mean something else by a parameter of the same name.
+		own, err := settle(m.Parameters, rest)
+		if err != nil {
+			return Definition{}, err
+		}
+		both := maps.Clone(filled)
+		maps.Copy(both, own)
+		fixed.Methods[i].Definition = m.settled(both)
 	}
-	return fixed, nil
+	return fixed.settled(filled), nil
 }
 
-// settle turns values of parameters, also those of methods, into what goes into their holes.
-func (d Definition) settle(values map[string]string) (map[string]string, error) {
-	known := map[string]Parameter{}
+// checkSettable refuses a value for a parameter that neither the definition nor a
+// method of it has.
+func (d Definition) checkSettable(values map[string]string) error {
+	known := d.parameterNames()
 	for _, m := range d.Methods {
-		for _, p := range m.Parameters {
-			known[p.Name] = p
-		}
+		known = append(known, m.parameterNames()...)
 	}
-	for _, p := range d.Parameters {
-		known[p.Name] = p
-	}
-	filled := make(map[string]string, len(values))
+	slices.Sort(known)
+	known = slices.Compact(known)
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		p, ok := known[name]
-		if !ok {
-			fix := "remove it: there are none to set"
-			if len(known) > 0 {
-				fix = "use only " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
-			}
-			return nil, inputf(fix, "the parameter %.63q is unknown", name)
+		if slices.Contains(known, name) {
+			continue
+		}
+		fix := "remove it: there are none to set"
+		if len(known) > 0 {
+			fix = "use only " + strings.Join(known, ", ")
+		}
+		return inputf(fix, "the parameter %.63q is unknown", name)
+	}
+	return nil
+}
+
+// settle turns values of parameters into what goes into their holes.
+func settle(parameters []Parameter, values map[string]string) (map[string]string, error) {
+	filled := map[string]string{}
+	for _, p := range parameters {
+		if _, given := values[p.Name]; !given {
+			continue
 		}
 		value, err := p.value(values)
 		if err != nil {
 			return nil, err
 		}
-		filled[name] = value
+		filled[p.Name] = value
 	}
 	return filled, nil
 }

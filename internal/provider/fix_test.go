@@ -65,3 +65,22 @@ func TestFixRefusesWhatItDoesNotKnow(t *testing.T) {
 		t.Error("took an unknown method")
 	}
 }
+
+func TestAFixedParameterMeansWhatEachMethodMeansByIt(t *testing.T) {
+	way := func(name, path string, values map[string]string) Method {
+		return Method{Name: name, Definition: Definition{TokenURL: "https://{kind}.example.com/" + path, Parameters: []Parameter{{Name: "kind", Values: values}}}}
+	}
+	d := Definition{ClientAuthentication: SecretPost, Methods: []Method{
+		way("A", "a", map[string]string{"live": "login"}), way("B", "b", map[string]string{"live": "my"}),
+	}}
+	fixed, err := d.Fix(map[string]string{"kind": "live"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for method, want := range map[string]string{"A": "https://login.example.com/a", "B": "https://my.example.com/b"} {
+		r, err := fixed.Resolve(map[string]string{"method": method}, always)
+		if err != nil || r.TokenURL != want {
+			t.Errorf("%s: %s, %v", method, r.TokenURL, err)
+		}
+	}
+}

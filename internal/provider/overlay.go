@@ -70,6 +70,10 @@ func (d Definition) WithMethod(name string) (Definition, error) {
 			continue
 		}
 		flat := merge(d.shared(), m.Definition)
+		maps.DeleteFunc(flat.CredentialKeys, func(credential string, _ []string) bool {
+			// Known to the definition, and to another method only.
+			return slices.Contains(d.CredentialNames(), credential) && !slices.Contains(flat.CredentialNames(), credential)
+		})
 		if m.Parameters == nil {
 			flat = flat.withoutIdleParameters(flat.holes())
 		}

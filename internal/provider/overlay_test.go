@@ -204,3 +204,29 @@ func TestAFlatMethodHasNoProvisioning(t *testing.T) {
 		t.Error("the step did not stay where it was")
 	}
 }
+
+func TestAMethodForgetsTheKeysOfWhatOnlyAnotherOneWants(t *testing.T) {
+	d := Definition{
+		TokenURL: "https://a.example.com/", CredentialKeys: map[string][]string{"user_id": {"key.json#/userId"}, CredClientID: {"app"}},
+		Methods: []Method{
+			{Name: "Key", Definition: Definition{
+				Grant: JWTBearer, ClientAuthentication: None, ExtraCredentials: []ExtraCredential{{Name: "user_id"}},
+				Assertion: AssertionFormat{Issuer: "{user_id}"},
+			}},
+			{Name: "Secret"},
+		},
+	}
+	for name, want := range map[string]int{"Key": 2, "Secret": 1} {
+		flat, err := d.WithMethod(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := flat.Validate(); err != nil || len(flat.CredentialKeys) != want {
+			t.Errorf("%s: got keys %v (%v), want %d", name, flat.CredentialKeys, err, want)
+		}
+	}
+	d.CredentialKeys["user_ld"] = []string{"x"}
+	if flat, err := d.WithMethod("Secret"); err != nil || flat.Validate() == nil {
+		t.Errorf("a key of a credential that nobody knows was forgotten (%v)", err)
+	}
+}

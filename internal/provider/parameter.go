@@ -188,6 +188,7 @@ func (p Parameter) validatePlaces(rawURL string) error {
 		if strings.Contains(path, h) || (strings.Contains(authority, h) && authority != h) {
 			return inputf("write "+scheme+h+"/…, or set another format", "the parameter %s of format Host is not the whole authority of a URL", p.Name)
 		}
+	default: // a label can stand in both
 	}
 	return nil
 }

@@ -247,7 +247,15 @@ func (r Resolved) explainDenied(e *Error) (problem, fix string) {
 	case "invalid_app_access":
 		return "the provider does not let this user use this client", "ask the provider to allow it"
 	case "unauthorized_client":
-		return "the provider does not let this client use this grant", "ask the provider to allow it"
+		// Keycloak's word for a wrong secret too, with the status of invalid_client.
+		if e.Status != http.StatusUnauthorized {
+			return "the provider does not let this client use this grant", "ask the provider to allow it"
+		}
+	case "access_denied":
+		// Auth0 knows the client then, and the API or the scope is not the client's.
+		if e.Status == http.StatusForbidden {
+			return "the provider does not let this client have what it asks for", "correct audience and scopes, or ask the provider to grant them"
+		}
 	case "unsupported_grant_type":
 		return "the provider does not support this grant", "correct grant in the provider's definition"
 	case "invalid_request":
@@ -260,6 +268,7 @@ func (r Resolved) explainDenied(e *Error) (problem, fix string) {
 		case TokenExchange:
 			return "the token endpoint refused the subject token", fmt.Sprintf(
 				"check %s, and that the provider trusts whoever issued it for this audience", r.called(CredSubjectToken))
+		default: // it is the client that was refused
 		}
 	}
 	return r.explainClient()
@@ -290,6 +299,7 @@ func (r Resolved) explainClient() (problem, fix string) {
 			return problem, fmt.Sprintf("correct %s in the credential Secret", r.allCalled(wanted))
 		}
 		return "the token endpoint refused the client", "check the client of the provider's definition"
+	default: // by a secret
 	}
 	if r.Grant == Password {
 		return "the token endpoint refused the client", "check the client of the provider's definition"
@@ -306,7 +316,7 @@ func explainStatus(status int) (problem, fix string) {
 	case status >= 300 && status <= 399:
 		return "the token endpoint redirects, which is never followed", "set tokenURL to where it redirects, if that is to be trusted"
 	case status == http.StatusNotFound, status == http.StatusGone:
-		return "the token endpoint does not exist", "correct tokenURL"
+		return "the token endpoint does not exist", "correct tokenURL, or the parameters that are part of it"
 	case status == http.StatusProxyAuthRequired:
 		return "a proxy wants to be authenticated to", "correct the operator's egress proxy"
 	}

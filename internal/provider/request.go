@@ -352,7 +352,7 @@ func (d *draft) authenticateClient() error {
 	}
 	switch d.resolved.ClientAuthentication {
 	case None:
-		if d.resolved.Request.Login == LoginInBody && d.resolved.Request.Assertion == AssertionInBody {
+		if d.resolved.Request.Login == LoginInBody && d.resolved.Request.Assertion == AssertionInBody && !d.assertionNamesClient() {
 			d.addClientID(id)
 		}
 		return nil
@@ -368,6 +368,13 @@ func (d *draft) authenticateClient() error {
 	default:
 		return d.authenticateBySecret(id)
 	}
+}
+
+// assertionNamesClient tells that the grant's own assertion says who the client is, so
+// that client_id has nothing to add (RFC 7521 §4.1).
+func (d *draft) assertionNamesClient() bool {
+	issuer := cmp.Or(d.resolved.Assertion.Issuer, hole(CredClientID))
+	return d.resolved.signsGrant(d.resolved.ReadyMade) && slices.Contains(holesIn(issuer), CredClientID)
 }
 
 func (d *draft) authenticateBySecret(id string) error {

@@ -123,17 +123,6 @@ func dialectsB() []dialect {
 	}
 }
 
-// signs tells whether the request holds a signed assertion, which has an instant of its own.
-func (d dialect) signs() bool { return d.method == "AppToken" || d.credentials["private_key"] != "" }
-
-// spoiled is a credential that the provider does not know.
-func (d dialect) spoiled() string {
-	if d.wrong == "private_key" {
-		return inPEM(strangerKey())
-	}
-	return d.credentials[d.wrong] + "x"
-}
-
 // sent is one request as it arrived, with assertions taken apart.
 type sent struct {
 	Method, Path, Query string
@@ -228,11 +217,7 @@ func TestConformanceTheNewRequestsAreWhatTheirDocumentationShows(t *testing.T) {
 		"Salesforce/JWTBearer": func(*bench) sent {
 			return sent{
 				Method: "POST", Path: "/services/oauth2/token", ContentType: []string{form}, Accept: anyJSON,
-				// client_id is not in the documentation's example; RFC 7521 §4.1 allows it.
-				Form: url.Values{
-					"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {"…"},
-					"client_id": {providersim.SalesforceConsumerKey},
-				},
+				Form:   jwtBearer,
 				Header: map[string]any{"alg": "RS256", "typ": "JWT"},
 				Claims: map[string]any{
 					"iss": providersim.SalesforceConsumerKey, "sub": providersim.SalesforceUsername, "aud": "https://login.salesforce.com",

@@ -66,6 +66,7 @@ type Host struct {
 	certificate tls.Certificate
 	clock       func() time.Time
 	http1       bool
+	clientAuth  tls.ClientAuthType  // what the handshake asks of clients
 	answer      func(request) reply // judges a request; called with mu held
 	kindOf      func(r *http.Request, form url.Values) Kind
 
@@ -207,6 +208,7 @@ func (h *Host) start(ctx context.Context) {
 		TLSConfig: &tls.Config{
 			Certificates: []tls.Certificate{h.certificate},
 			MinVersion:   tls.VersionTLS12,
+			ClientAuth:   h.clientAuth,
 		},
 	}
 	h.serving.Go(func() { _ = h.server.ServeTLS(h.listener, "", "") })

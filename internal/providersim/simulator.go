@@ -18,7 +18,7 @@ import (
 )
 
 // The names of the simulated providers: keys of Options.Lifetimes and
-// Options.Addresses. The first four are the catalog's own names.
+// Options.Addresses. All but Generic are the catalog's own names.
 const (
 	PlantPredictName = "PlantPredict"
 	SpatiaFiName     = "SpatiaFi"
@@ -31,6 +31,7 @@ const (
 func Names() []string {
 	names := []string{GenericName, PlantPredictName, SpatiaFiName, UP42Name, UP42ProjectName}
 	names = append(names, (&fleetB{}).names()...)
+	names = append(names, fleetANames()...)
 	slices.Sort(names)
 	return names
 }
@@ -62,6 +63,7 @@ type Simulator struct {
 	UP42Project  *UP42Project
 	Generic      *Generic
 	fleetB
+	fleetA
 
 	authority *authority
 	cancel    context.CancelFunc
@@ -132,6 +134,9 @@ func (s *Simulator) startHosts(ctx context.Context, o Options) error {
 		}
 		s.hosts = append(s.hosts, h)
 		p.attach(h)
+	}
+	if err := s.addFleetA(ctx, o); err != nil {
+		return err
 	}
 	for _, h := range s.hosts {
 		h.start(ctx)

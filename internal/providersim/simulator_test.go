@@ -60,6 +60,7 @@ func newBench(t *testing.T, o providersim.Options) *bench {
 	t.Cleanup(sim.Close)
 	b.Simulator, b.client = sim, trusting(t, sim.CABundle())
 	b.introduceB()
+	b.introduceA()
 	t.Cleanup(b.client.CloseIdleConnections)
 	return b
 }

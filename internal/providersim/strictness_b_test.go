@@ -74,11 +74,11 @@ func rs256(claims jwt.MapClaims, kid string, edits ...func(*assertion)) string {
 	return signed
 }
 
-func claim(name string, value any) func(*assertion) {
+func stating(name string, value any) func(*assertion) {
 	return func(a *assertion) { a.claims[name] = value }
 }
 
-func noClaim(name string) func(*assertion) {
+func omitting(name string) func(*assertion) {
 	return func(a *assertion) { delete(a.claims, name) }
 }
 
@@ -114,8 +114,8 @@ func (b *bench) google(edits ...func(*assertion)) call {
 	}}
 }
 
-// signedAs replaces the assertion in the form of a call.
-func signedAs(build func(*bench, ...func(*assertion)) call, edits ...func(*assertion)) func(*bench) call {
+// built is a call whose assertion was edited.
+func built(build func(*bench, ...func(*assertion)) call, edits ...func(*assertion)) func(*bench) call {
 	return func(b *bench) call { return build(b, edits...) }
 }
 
@@ -132,7 +132,7 @@ func (table wrongAssertions) run(t *testing.T, build func(*bench, ...func(*asser
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, providersim.Options{})
-			a := b.send(t, signedAs(build, c.edits...)(b))
+			a := b.send(t, built(build, c.edits...)(b))
 			if a.status != c.status || !strings.Contains(a.body, c.body) {
 				t.Errorf("got %d %q, want %d %q", a.status, a.body, c.status, c.body)
 			}
@@ -172,21 +172,21 @@ func TestGoogleRefusesWhatTheRealOneRefuses(t *testing.T) {
 		"no key id":                   {[]func(*assertion){headless("kid")}, 400, "Invalid JWT Signature."},
 		"another typ":                 {[]func(*assertion){head("typ", "at+jwt")}, 400, "invalid_grant"},
 		"a header of one's own":       {[]func(*assertion){head("x5t", "x")}, 400, "invalid_grant"},
-		"an unknown account":          {[]func(*assertion){claim("iss", "x@y.example")}, 400, "account not found"},
-		"another audience":            {[]func(*assertion){claim("aud", "https://accounts.google.com/o/oauth2/token")}, 400, "Failed audience check"},
+		"an unknown account":          {[]func(*assertion){stating("iss", "x@y.example")}, 400, "account not found"},
+		"another audience":            {[]func(*assertion){stating("aud", "https://accounts.google.com/o/oauth2/token")}, 400, "Failed audience check"},
 		"a list of audiences":         {[]func(*assertion){func(a *assertion) { a.claims["aud"] = []any{a.claims["aud"]} }}, 400, "Failed audience check"},
-		"an hour and a second":        {[]func(*assertion){claim("exp", epoch(time.Hour+time.Second))}, 400, "short-lived token"},
-		"over":                        {[]func(*assertion){claim("iat", epoch(-time.Hour)), claim("exp", epoch(0))}, 400, "short-lived token"},
-		"from the future":             {[]func(*assertion){claim("iat", epoch(time.Second))}, 400, "short-lived token"},
-		"no iat":                      {[]func(*assertion){noClaim("iat")}, 400, "short-lived token"},
-		"milliseconds":                {[]func(*assertion){claim("exp", epoch(0)*1000)}, 400, "short-lived token"},
-		"exp in a string":             {[]func(*assertion){claim("exp", "1772600867")}, 400, "short-lived token"},
-		"no scope":                    {[]func(*assertion){noClaim("scope")}, 400, "invalid_scope"},
-		"a scope that is not granted": {[]func(*assertion){claim("scope", "openid")}, 400, "invalid_scope"},
-		"a comma between scopes":      {[]func(*assertion){claim("scope", providersim.GoogleScope+","+providersim.GoogleScope)}, 400, "invalid_scope"},
-		"somebody to act for":         {[]func(*assertion){claim("sub", "user@example.com")}, 401, "unauthorized_client"},
-		"itself to act for":           {[]func(*assertion){claim("sub", providersim.GoogleClientEmail)}, 401, "unauthorized_client"},
-		"a claim of one's own":        {[]func(*assertion){claim("tenant", "x")}, 400, "invalid_grant"},
+		"an hour and a second":        {[]func(*assertion){stating("exp", epoch(time.Hour+time.Second))}, 400, "short-lived token"},
+		"over":                        {[]func(*assertion){stating("iat", epoch(-time.Hour)), stating("exp", epoch(0))}, 400, "short-lived token"},
+		"from the future":             {[]func(*assertion){stating("iat", epoch(time.Second))}, 400, "short-lived token"},
+		"no iat":                      {[]func(*assertion){omitting("iat")}, 400, "short-lived token"},
+		"milliseconds":                {[]func(*assertion){stating("exp", epoch(0)*1000)}, 400, "short-lived token"},
+		"exp in a string":             {[]func(*assertion){stating("exp", "1772600867")}, 400, "short-lived token"},
+		"no scope":                    {[]func(*assertion){omitting("scope")}, 400, "invalid_scope"},
+		"a scope that is not granted": {[]func(*assertion){stating("scope", "openid")}, 400, "invalid_scope"},
+		"a comma between scopes":      {[]func(*assertion){stating("scope", providersim.GoogleScope+","+providersim.GoogleScope)}, 400, "invalid_scope"},
+		"somebody to act for":         {[]func(*assertion){stating("sub", "user@example.com")}, 401, "unauthorized_client"},
+		"itself to act for":           {[]func(*assertion){stating("sub", providersim.GoogleClientEmail)}, 401, "unauthorized_client"},
+		"a claim of one's own":        {[]func(*assertion){stating("tenant", "x")}, 400, "invalid_grant"},
 	}.run(t, (*bench).google)
 }
 
@@ -199,7 +199,7 @@ func TestGoogleAnswersAsDocumentedAndLetsUsersBeActedFor(t *testing.T) {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
 	b.GoogleServiceAccount.Delegate("user@example.com")
-	if a := b.send(t, b.google(claim("sub", "user@example.com"))); a.status != 200 {
+	if a := b.send(t, b.google(stating("sub", "user@example.com"))); a.status != 200 {
 		t.Errorf("got %d %s", a.status, a.body)
 	}
 }
@@ -243,16 +243,16 @@ func TestGitHubRefusesWhatTheRealOneRefuses(t *testing.T) {
 		"a stranger's signature":      {[]func(*assertion){byStranger}, 401, "could not be decoded"},
 		"the public key for a secret": {[]func(*assertion){byDigest}, 401, "could not be decoded"},
 		"no signature":                {[]func(*assertion){unsigned}, 401, "could not be decoded"},
-		"another App":                 {[]func(*assertion){claim("iss", "1")}, 404, "Integration not found"},
-		"a number for an issuer":      {[]func(*assertion){claim("iss", 314159)}, 404, "Integration not found"},
-		"ten minutes and a second":    {[]func(*assertion){claim("exp", epoch(10*time.Minute+time.Second))}, 401, "too far in the future"},
-		"over":                        {[]func(*assertion){claim("exp", epoch(0))}, 401, "must be a numeric value"},
-		"exp in a string":             {[]func(*assertion){claim("exp", "1772600867")}, 401, "must be a numeric value"},
-		"from the future":             {[]func(*assertion){claim("iat", epoch(time.Second))}, 401, "must be an Integer"},
-		"iat with a fraction":         {[]func(*assertion){claim("iat", 1772600000.5)}, 401, "must be an Integer"},
-		"no iat":                      {[]func(*assertion){noClaim("iat")}, 401, "must be an Integer"},
+		"another App":                 {[]func(*assertion){stating("iss", "1")}, 404, "Integration not found"},
+		"a number for an issuer":      {[]func(*assertion){stating("iss", 314159)}, 404, "Integration not found"},
+		"ten minutes and a second":    {[]func(*assertion){stating("exp", epoch(10*time.Minute+time.Second))}, 401, "too far in the future"},
+		"over":                        {[]func(*assertion){stating("exp", epoch(0))}, 401, "must be a numeric value"},
+		"exp in a string":             {[]func(*assertion){stating("exp", "1772600867")}, 401, "must be a numeric value"},
+		"from the future":             {[]func(*assertion){stating("iat", epoch(time.Second))}, 401, "must be an Integer"},
+		"iat with a fraction":         {[]func(*assertion){stating("iat", 1772600000.5)}, 401, "must be an Integer"},
+		"no iat":                      {[]func(*assertion){omitting("iat")}, 401, "must be an Integer"},
 		"another typ":                 {[]func(*assertion){head("typ", "x")}, 401, "could not be decoded"},
-		"a subject":                   {[]func(*assertion){claim("sub", "x")}, 401, "could not be decoded"},
+		"a subject":                   {[]func(*assertion){stating("sub", "x")}, 401, "could not be decoded"},
 	}.run(t, (*bench).gitHub)
 }
 
@@ -266,9 +266,9 @@ func TestGitHubGrantsWhatTheBodyNarrows(t *testing.T) {
 		selection string
 	}{
 		"all without a body":     {nil, nil, providersim.GitHubGrant{Permissions: all}, "all"},
-		"by the app's number":    {nil, []func(*assertion){claim("iss", providersim.GitHubAppID)}, providersim.GitHubGrant{Permissions: all}, "all"},
+		"by the app's number":    {nil, []func(*assertion){stating("iss", providersim.GitHubAppID)}, providersim.GitHubGrant{Permissions: all}, "all"},
 		"with an empty object":   {wish(`{}`), nil, providersim.GitHubGrant{Permissions: all}, "all"},
-		"with aud and jti":       {nil, []func(*assertion){claim("aud", "x"), claim("jti", "x")}, providersim.GitHubGrant{Permissions: all}, "all"},
+		"with aud and jti":       {nil, []func(*assertion){stating("aud", "x"), stating("jti", "x")}, providersim.GitHubGrant{Permissions: all}, "all"},
 		"one repository":         {wish(`{"repositories":["hello-world"]}`), nil, providersim.GitHubGrant{Permissions: all, Repositories: []string{"hello-world"}}, "selected"},
 		"less of one permission": {wish(`{"permissions":{"issues":"read"}}`), nil, providersim.GitHubGrant{Permissions: map[string]string{"issues": "read"}}, "all"},
 	} {
@@ -330,15 +330,15 @@ func TestSalesforceRefusesAssertionsThatTheRealOneRefuses(t *testing.T) {
 		"a stranger's signature":        {[]func(*assertion){byStranger}, 400, "invalid assertion"},
 		"the public key for a secret":   {[]func(*assertion){byDigest}, 400, "invalid assertion"},
 		"no signature":                  {[]func(*assertion){unsigned}, 400, "invalid assertion"},
-		"an unknown app":                {[]func(*assertion){claim("iss", "x")}, 400, "invalid_client_id"},
-		"a user who is not approved":    {[]func(*assertion){claim("sub", "x")}, 400, "user hasn't approved this consumer"},
-		"the app for a user":            {[]func(*assertion){claim("sub", providersim.SalesforceConsumerKey)}, 400, "user hasn't approved this consumer"},
-		"no user":                       {[]func(*assertion){noClaim("sub")}, 400, "invalid assertion"},
-		"the token endpoint as aud":     {[]func(*assertion){claim("aud", "https://login.salesforce.com/services/oauth2/token")}, 400, "audience is invalid"},
-		"three minutes and a second":    {[]func(*assertion){claim("exp", epoch(3*time.Minute+time.Second))}, 400, "expired authorization code"},
-		"over":                          {[]func(*assertion){claim("exp", epoch(0))}, 400, "expired authorization code"},
-		"from the future":               {[]func(*assertion){claim("iat", epoch(time.Second))}, 400, "invalid assertion"},
-		"a claim that nobody asked for": {[]func(*assertion){claim("scope", "api")}, 400, "invalid assertion"},
+		"an unknown app":                {[]func(*assertion){stating("iss", "x")}, 400, "invalid_client_id"},
+		"a user who is not approved":    {[]func(*assertion){stating("sub", "x")}, 400, "user hasn't approved this consumer"},
+		"the app for a user":            {[]func(*assertion){stating("sub", providersim.SalesforceConsumerKey)}, 400, "user hasn't approved this consumer"},
+		"no user":                       {[]func(*assertion){omitting("sub")}, 400, "invalid assertion"},
+		"the token endpoint as aud":     {[]func(*assertion){stating("aud", "https://login.salesforce.com/services/oauth2/token")}, 400, "audience is invalid"},
+		"three minutes and a second":    {[]func(*assertion){stating("exp", epoch(3*time.Minute+time.Second))}, 400, "expired authorization code"},
+		"over":                          {[]func(*assertion){stating("exp", epoch(0))}, 400, "expired authorization code"},
+		"from the future":               {[]func(*assertion){stating("iat", epoch(time.Second))}, 400, "invalid assertion"},
+		"a claim that nobody asked for": {[]func(*assertion){stating("scope", "api")}, 400, "invalid assertion"},
 	}.run(t, (*bench).salesforceJWT)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 
 func (b *bench) hosts() []*providersim.Host {
 	hosts := []*providersim.Host{b.PlantPredict.Host, b.SpatiaFi.Host, b.UP42.Host, b.UP42Project.Host, b.Generic.Host}
-	return append(hosts, b.hostsB()...)
+	return slices.Concat(hosts, b.hostsA(), b.hostsB())
 }
 
 func basic(user, password string) string {

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
@@ -88,6 +89,8 @@ func New(c client.Client, o Options) *Issuer {
 // or an *Error of kind Refused.
 func (i *Issuer) Permits(id Identity) error {
 	switch {
+	case len(validation.IsDNS1123Subdomain(id.Name)) > 0:
+		return refused("%q cannot be the name of a ServiceAccount; write the name alone, of one in namespace %s", id.Name, id.Namespace)
 	case id.Audience == "":
 		return refused("the token of ServiceAccount %q needs an audience; set credentials.serviceAccount.audience to what the provider expects", id.Name)
 	case strings.Contains(id.Audience, ","):

@@ -58,6 +58,9 @@ func TestServiceAccountsOfTheClusterAndOfTheOperatorAreRefused(t *testing.T) {
 		want            bool
 	}{
 		{clusterWide, "team", "manager", true},
+		{clusterWide, "team", "other/app", false},
+		{clusterWide, "team", "../other/app", false},
+		{clusterWide, "team", "other:app", false},
 		{clusterWide, "kube-system", "app", false},
 		{clusterWide, "kubernetes", "app", true},
 		{clusterWide, "ops", "app", false},
