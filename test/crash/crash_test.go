@@ -145,7 +145,6 @@ func newTrial(ctx context.Context, t *testing.T, seed uint64) *trial {
 		reauthorizations: map[string]int{},
 	}
 	go x.spawner()
-	t.Cleanup(x.stop)
 	for kind, server := range x.servers {
 		at := x.providerFront(t, server)
 		p := &v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: kind}, Spec: v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: v1alpha1.ProviderDefinition{
@@ -169,6 +168,7 @@ func newTrial(ctx context.Context, t *testing.T, seed uint64) *trial {
 		build(t), "--kubeconfig=" + path, "--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0",
 		"--allow-networks=127.0.0.0/8", "--operator-namespace=" + namespace,
 	}
+	t.Cleanup(x.stop) // before the fronts close, which wait for its requests
 	return x
 }
 
