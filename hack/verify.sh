@@ -71,6 +71,7 @@ manifests() {
 	kustomize=$(hack/tool.sh kustomize) || return 1
 	"$kustomize" build config/default >"$scratch/default.yaml" || return 1
 	"$kustomize" build config/prometheus >/dev/null || return 1
+	"$kustomize" build config/samples >/dev/null || return 1
 	"$kustomize" build config/namespaced >"$scratch/namespaced.yaml" || return 1
 	scoped=$(grep -E '^kind: (Cluster|Namespace$|CustomResource)' "$scratch/namespaced.yaml" | sort -u)
 	[[ -z $scoped ]] || { printf '   cluster-scoped in config/namespaced: %s\n' "$scoped"; return 1; }
