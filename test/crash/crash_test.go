@@ -90,6 +90,9 @@ func TestNoCrashLosesARefreshTokenUnnoticed(t *testing.T) {
 			x.crash(ctx, t)
 		}
 		x.settle(ctx, t)
+		if t.Failed() {
+			break
+		}
 		x.retire(ctx, t)
 		t.Logf("%d kills after %s", x.kills, time.Since(began).Round(time.Second))
 	}
@@ -288,7 +291,8 @@ func (x *trial) settle(ctx context.Context, t *testing.T) {
 				status, _ := json.MarshalIndent(pt.Status, "", " ")
 				t.Errorf("%s neither holds a working token nor says what to do: %s", a.name, status)
 			}
-			t.Fatal(tail(x.logs))
+			t.Log(tail(x.logs))
+			return // the books may say why
 		}
 	}
 }
