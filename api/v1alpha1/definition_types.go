@@ -127,7 +127,7 @@ type ProviderDefinition struct {
 
 	// extraCredentials are what the provider wants to see beside the usual credentials, as
 	// keys of the credential Secret; {name} in formParameters, request and assertion says
-	// where they go.
+	// where they go. client_id among them makes that one required.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=8

@@ -58,7 +58,7 @@ func (w way) write(p *strings.Builder) error {
 	p.WriteString("\n")
 	if federated := w.resolved.FederatedCredentials(); len(federated) > 0 {
 		fmt.Fprintf(p, "%s\n\n", prose(fmt.Sprintf("The token of a ServiceAccount may stand for %s, without a Secret: name it in "+
-			"`credentials.serviceAccount`. Its audience is `%s` unless `credentials.serviceAccount.audience` says otherwise.",
+			"`credentials.serviceAccount`, as [workload-identity.md](../workload-identity.md) shows. Its audience is `%s` unless `credentials.serviceAccount.audience` says otherwise.",
 			codes(federated), w.resolved.IdentityAudience())))
 	}
 	if len(w.definition.Parameters) > 0 {

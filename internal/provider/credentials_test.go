@@ -227,3 +227,20 @@ func TestADiscoveredEndpointIsCheckedAndKeepsTheRest(t *testing.T) {
 		wantText(t, err, "metadata")
 	}
 }
+
+func TestAClientIdentifierCanBeDemandedThatOthersDoWithout(t *testing.T) {
+	d := Definition{TokenURL: "https://sso.example.com/token", ClientAuthentication: FederatedJWT}
+	if _, err := d.Resolve(nil, only(CredClientAssertion)); err != nil {
+		t.Fatal(err)
+	}
+	d.ExtraCredentials = []ExtraCredential{{Name: CredClientID}}
+	if _, err := d.Resolve(nil, only(CredClientAssertion)); err == nil {
+		t.Error("nobody asked for client_id")
+	} else {
+		wantText(t, err, CredClientID)
+	}
+	d.ClientID = "fixed"
+	if _, err := d.Resolve(nil, only(CredClientAssertion)); err != nil {
+		t.Errorf("the definition knows it itself: %v", err)
+	}
+}

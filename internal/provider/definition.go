@@ -178,7 +178,8 @@ type Definition struct {
 	// JSON pointer into the JSON document that it holds ("key.json#/private_key").
 	CredentialKeys map[string][]string `json:"credentialKeys,omitempty"`
 	// ExtraCredentials are what this provider wants to see beside the canonical
-	// credentials; holes ({name}) say where they go. All of them are required.
+	// credentials; holes ({name}) say where they go. All of them are required. It may
+	// also name client_id, where that is optional otherwise.
 	ExtraCredentials []ExtraCredential `json:"extraCredentials,omitempty"`
 	// Assertion says what a signed assertion is made of, for SecretJWT, PrivateKeyJWT and JWTBearer.
 	Assertion AssertionFormat `json:"assertion,omitzero"`

@@ -341,11 +341,13 @@ func methodDefinitions(methods []Method) []Definition {
 func (d Definition) validateExtra() error {
 	seen := map[string]bool{methodParameter: true}
 	for _, name := range canonicalNames() {
-		seen[name] = true
+		// A client's identifier that the client authentication can do without, and this
+		// provider cannot.
+		seen[name] = name != CredClientID
 	}
 	for _, extra := range d.ExtraCredentials {
 		if !isCredentialName(extra.Name) || seen[extra.Name] {
-			return inputf("use lower-case letters, digits and underscores, and each name once; the canonical names are taken",
+			return inputf("use lower-case letters, digits and underscores, and each name once; the canonical names but client_id are taken",
 				"an extra credential has no usable name")
 		}
 		seen[extra.Name] = true

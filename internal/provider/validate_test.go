@@ -221,7 +221,7 @@ func TestValidateRefusesWhatCannotWorkOrWouldBeASecurityHole(t *testing.T) {
 		{"an extra credential without a name", extra(""), "extra credential"},
 		{"an extra credential in capitals", extra("Account"), "extra credential"},
 		{"an extra credential with a hyphen", extra("account-id"), "extra credential"},
-		{"an extra credential with a canonical name", extra("client_id"), "extra credential"},
+		{"an extra credential with a canonical name", extra(CredPassword), "extra credential"},
 		{"an extra credential that is called method", extra("method"), "extra credential"},
 		{"an extra credential twice", extra("a", "a"), "extra credential"},
 		{"an extra credential of a method in capitals", methods(Method{Name: "A", Definition: Definition{ExtraCredentials: []ExtraCredential{{Name: "A"}}}}), "extra credential"},
