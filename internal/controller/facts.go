@@ -101,15 +101,15 @@ func (r *Reconciler) gather(ctx context.Context, pt *v1alpha1.ProviderToken) (*f
 
 // prepare finds out whether and how an exchange could be made.
 func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
+	if f.blocked = r.keepProvisioned(ctx, f); f.blocked != nil {
+		return nil
+	}
 	var err error
 	f.origin, f.blocked, err = r.findOrigin(ctx, f.pt)
 	if err != nil || f.blocked != nil {
 		return err
 	}
 	if f.blocked, err = r.permit(ctx, f.pt, f.origin); err != nil || f.blocked != nil {
-		return err
-	}
-	if err := r.keepProvisioned(ctx, f); err != nil {
 		return err
 	}
 	f.blocked, err = r.resolve(ctx, f)

@@ -31,6 +31,7 @@ func (r *Reconciler) nextLook(f *facts) time.Time {
 		consider(f.retryAt())
 	}
 	consider(f.storeAt())
+	consider(f.keepAt())
 	if f.unwritable != nil {
 		consider(f.now.Add(pollInterval))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -36,14 +37,19 @@ func wantsProvisioning(pt *v1alpha1.ProviderToken) bool {
 }
 
 // keepProvisioned stores credentials that were just made, before anything else is done
-// with them. A failure is retried with the reconcile, and the credentials stay in memory.
-func (r *Reconciler) keepProvisioned(ctx context.Context, f *facts) error {
+// with them. While that fails, they stay in memory, and no token is asked for.
+func (r *Reconciler) keepProvisioned(ctx context.Context, f *facts) *problem {
 	p := f.mem.provisioned
 	if p == nil || p.stored {
 		return nil
 	}
 	if err := r.Provisioned.Store(ctx, p.place, p.made); err != nil {
-		return fmt.Errorf("storing the credentials that %s made: %w", f.origin.Name, err)
+		log.FromContext(ctx).Error(err, "provisioned credentials wait in memory", "secret", p.place.Secret.Name)
+		return &problem{
+			Condition: v1alpha1.CredentialsResolvedCondition, Reason: v1alpha1.ReasonOperatorStateUnavailable,
+			Message: fmt.Sprintf("the provider made credentials, which could not be written into Secret %q yet and wait in the operator's memory; make sure that the operator may "+
+				"create and update Secrets in this namespace, that this one is not immutable and not somebody else's, and do not restart the operator before", p.place.Secret.Name),
+		}
 	}
 	log.FromContext(ctx).Info("stored provisioned credentials", "secret", p.place.Secret.Name)
 	stored := *p
@@ -51,9 +57,20 @@ func (r *Reconciler) keepProvisioned(ctx context.Context, f *facts) error {
 	f.mem.provisioned = &stored
 	r.memory.update(f.pt.UID, func(m *recollection) { m.provisioned = &stored })
 	r.Events.Eventf(f.pt, nil, corev1.EventTypeNormal, v1alpha1.ReasonProvisioned, "Provision",
-		"%s made credentials, which Secret %q keeps from now on; the Secret that they were made with is not needed any more", f.origin.Name, p.place.Secret.Name)
+		"the provider made credentials, which Secret %q keeps from now on; the Secret that they were made with is not needed any more", p.place.Secret.Name)
 	return nil
 }
+
+// keepAt is when the next attempt to store provisioned credentials is due; zero when
+// there is nothing to store. It is often: they exist nowhere else.
+func (f *facts) keepAt() time.Time {
+	if p := f.mem.provisioned; p == nil || p.stored {
+		return time.Time{}
+	}
+	return f.now.Add(keepInterval)
+}
+
+const keepInterval = 3 * time.Second
 
 // provisionedWallet is the wallet with the credentials that were made; false while there are none.
 func (r *Reconciler) provisionedWallet(ctx context.Context, f *facts) (wallet, bool, error) {
