@@ -221,6 +221,23 @@ var _ = Describe("provisioning", func() {
 		Expect(string(kept(ctx, w).Data["client_id"])).To(Equal(w.sim.SpatiaFi.Provisioned()[0]))
 	})
 
+	It("lives on what was made before the watch shows it", func(ctx SpecContext) {
+		w, pt := setup(ctx)
+		w.gate = newWatchGate(func(r *http.Request) bool {
+			return r.URL.Query().Get("labelSelector") == v1alpha1.CredentialsForLabel
+		})
+		answer := providersim.NewGate()
+		w.sim.SpatiaFi.NextOf(providersim.KindProvision, providersim.HoldAnswer(answer))
+		w.operator()
+		w.create(ctx, pt)
+		Expect(answer.Await(ctx, 1)).To(Succeed())
+		w.gate.shut()
+		DeferCleanup(w.gate.open)
+		answer.Release()
+		w.ready(ctx, pt)
+		Expect(w.sim.SpatiaFi.Count(providersim.KindLogin)).To(Equal(1))
+	})
+
 	It("does not touch a Secret of that name that is something else", func(ctx SpecContext) {
 		w, pt := setup(ctx)
 		Expect(k8s.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "app"}, StringData: map[string]string{"precious": "x"}})).To(Succeed())
