@@ -40,6 +40,10 @@ help: ## Show this list.
 build: ## Build bin/manager.
 	go build -trimpath -buildvcs=false -ldflags='-X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/manager .
 
+.PHONY: plugin
+plugin: ## Build bin/kubectl-providertoken; on the PATH, kubectl knows it as "kubectl providertoken".
+	go build -trimpath -buildvcs=false -o bin/kubectl-providertoken ./cmd/kubectl-providertoken
+
 .PHONY: demo
 demo: build ## Show the operator at work against simulated providers; DEMO_SECONDS=n ends it by itself.
 	@go build -buildvcs=false -o bin/demo ./hack/demo
