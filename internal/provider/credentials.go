@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -102,7 +101,7 @@ func FindKey(key string, content func(string) ([]byte, bool)) (token.Secret, boo
 
 // inJSON is what a pointer finds in a JSON document, as text; nil for nothing.
 func inJSON(document []byte, pointer string) []byte {
-	members, ok := parseObject(bytes.TrimSpace(document))
+	members, ok := parseObject(document)
 	if !ok || !isPointer(pointer) {
 		return nil
 	}

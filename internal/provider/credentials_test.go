@@ -80,6 +80,7 @@ func FuzzFind(f *testing.F) {
 	f.Add(`{"a":{"b":["c",1]}}`, "a/b/0")
 	f.Add(`{"a/b":"c","a":1e400}`, "a~1b")
 	f.Add(`[`, "0")
+	f.Add("\v{\"a\":{}}", "a") // no blank of RFC 8259 §2
 	f.Fuzz(func(t *testing.T, document, name string) {
 		d := plain()
 		d.CredentialKeys = map[string][]string{CredPrivateKey: {"k#/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)}}
