@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,6 +32,10 @@ func (r *Reconciler) permit(ctx context.Context, pt *v1alpha1.ProviderToken, o o
 			"ClusterTokenProvider %q has credentials of its own; remove spec.credentials", o.Name)), nil
 	}
 	allowed, err := r.allowsNamespace(ctx, o.Allow, pt.Namespace)
+	if errors.Is(err, errSelector) {
+		return providerProblem(v1alpha1.ReasonInvalidProvider, fmt.Sprintf(
+			"allow.namespaces.selector of ClusterTokenProvider %q selects nothing, since it is not a label selector (an unknown operator, or values that it must not or must have); tell whoever owns it", o.Name)), nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -81,6 +86,8 @@ func refusal(o origin, what, field string) *problem {
 		"ClusterTokenProvider %q %s; ask whoever owns it to add it to %s, or correct this ProviderToken", o.Name, what, field))
 }
 
+var errSelector = errors.New("not a label selector")
+
 func (r *Reconciler) allowsNamespace(ctx context.Context, allow *v1alpha1.Allow, namespace string) (bool, error) {
 	if allow == nil {
 		return false, nil
@@ -93,7 +100,7 @@ func (r *Reconciler) allowsNamespace(ctx context.Context, allow *v1alpha1.Allow,
 	}
 	selector, err := metav1.LabelSelectorAsSelector(allow.Namespaces.Selector)
 	if err != nil {
-		return false, nil //nolint:nilerr // the API server does not check selectors; one that means nothing selects nobody
+		return false, errSelector // the API server does not check selectors
 	}
 	ns := namespaceMetadata()
 	err = r.Client.Get(ctx, client.ObjectKey{Name: namespace}, ns)

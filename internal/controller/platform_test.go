@@ -98,6 +98,17 @@ var _ = Describe("platform-held credentials", func() {
 		Expect(p.sim.Generic.Calls()).To(BeEmpty())
 	})
 
+	It("are refused with a word to their owner when the selector is none", func(ctx SpecContext) {
+		p := newPlatform(ctx, v1alpha1.Allow{Namespaces: v1alpha1.AllowedNamespaces{Selector: &metav1.LabelSelector{
+			MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: "Is", Values: []string{"maps"}}},
+		}}})
+		p.operator()
+		pt := p.create(ctx, p.teams())
+		p.becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonInvalidProvider)
+		Expect(p.condition(ctx, pt, resolved).Message).To(ContainSubstring("allow.namespaces.selector"))
+		Expect(p.sim.Generic.Calls()).To(BeEmpty())
+	})
+
 	It("stop being used when the namespace loses its label, while its token stays until it expires", func(ctx SpecContext) {
 		p := newPlatform(ctx, byLabel)
 		p.operator()
