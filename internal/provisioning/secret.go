@@ -165,9 +165,19 @@ func (k *Keeper) Store(ctx context.Context, p Place, made provider.Credentials) 
 		err = k.Client.Update(ctx, have)
 	}
 	if err != nil {
-		return fmt.Errorf("writing Secret %s: %w", p.Secret, err)
+		return fmt.Errorf("writing Secret %s: the API server answered %s", p.Secret, answered(err))
 	}
 	return nil
+}
+
+// answered is what the API server said without its message: an admission webhook may
+// quote the object in it, and with that the credentials.
+func answered(err error) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return "nothing"
+	}
+	return fmt.Sprintf("%d %s", status.Status().Code, apierrors.ReasonForError(err))
 }
 
 func same(have *corev1.Secret, made provider.Credentials) bool {
