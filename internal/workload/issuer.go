@@ -221,7 +221,9 @@ func (i *Issuer) review(ctx context.Context, id Identity, issued string) error {
 func (i *Issuer) accepts(ctx context.Context, issued string, audiences ...string) (bool, error) {
 	question := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: issued, Audiences: audiences}}
 	if err := i.client.Create(ctx, question); err != nil {
-		return false, explain(err, "review tokens")
+		failed := explain(err, "review tokens")
+		failed.Cause = nil // an admission webhook may quote the question, and with that the token
+		return false, failed
 	}
 	return question.Status.Authenticated, nil
 }

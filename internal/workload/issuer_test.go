@@ -252,6 +252,20 @@ func TestAReviewThatTaughtNothingIsRepeated(t *testing.T) {
 	}
 }
 
+func TestARefusedReviewDoesNotRepeatTheTokenThatAWebhookQuotes(t *testing.T) {
+	s := newServer()
+	s.review = apierrors.NewForbidden(schema.GroupResource{Resource: "tokenreviews"}, "", errors.New("refused: "+s.token))
+	_, err := New(s.client(), Options{}).Fetch(t.Context(), wanted)
+	if kind(err) != Forbidden {
+		t.Fatal(err)
+	}
+	for cause := err; cause != nil; cause = errors.Unwrap(cause) {
+		if strings.Contains(cause.Error(), s.token) {
+			t.Errorf("the token is in %v", cause)
+		}
+	}
+}
+
 func TestWhatIsRememberedOfAudiencesIsBounded(t *testing.T) {
 	s := newServer()
 	i := New(s.client(), Options{})
