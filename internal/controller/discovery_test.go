@@ -28,18 +28,18 @@ var _ = Describe("discovery", func() {
 	setup := func(ctx SpecContext, w *world, issuer string) *v1alpha1.ProviderToken {
 		GinkgoHelper()
 		p := &v1alpha1.ClusterTokenProvider{
-			ObjectMeta: metav1.ObjectMeta{Name: w.cluster("issuer")},
-			Spec:       v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: v1alpha1.ProviderDefinition{IssuerURL: issuer, CABundle: w.sim.CABundle()}},
+			ObjectMeta: metav1.ObjectMeta{Name: w.Cluster("issuer")},
+			Spec:       v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: v1alpha1.ProviderDefinition{IssuerURL: issuer, CABundle: w.Sim.CABundle()}},
 		}
 		Expect(k8s.Create(ctx, p)).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(k8s.Delete(ctx, p))).To(Succeed()) })
-		w.credentials(ctx, "issuer", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
-		return w.wanted("issuer")
+		w.Credentials(ctx, "issuer", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
+		return w.Wanted("issuer")
 	}
 	// reads counts the requests for a document.
 	reads := func(w *world, path string) int {
 		n := 0
-		for _, c := range w.sim.Generic.Calls() {
+		for _, c := range w.Sim.Generic.Calls() {
 			if c.Path == path {
 				n++
 			}
@@ -49,82 +49,82 @@ var _ = Describe("discovery", func() {
 
 	It("finds the token endpoint where OpenID Connect says, shows it in status, and asks again only after an hour", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.sim.Generic.SetDocument(oidcDocument, metadata(w.sim.Generic.IssuerURL(), w.sim.Generic.TokenURL()))
-		w.sim.Generic.SetLifetime(20 * time.Minute)
-		w.operator()
-		pt := w.ready(ctx, w.create(ctx, setup(ctx, w, w.sim.Generic.IssuerURL())))
-		Expect(pt.Status.Provider.TokenURL).To(Equal(w.sim.Generic.TokenURL()))
+		w.Sim.Generic.SetDocument(oidcDocument, metadata(w.Sim.Generic.IssuerURL(), w.Sim.Generic.TokenURL()))
+		w.Sim.Generic.SetLifetime(20 * time.Minute)
+		w.Operator()
+		pt := w.Ready(ctx, w.Create(ctx, setup(ctx, w, w.Sim.Generic.IssuerURL())))
+		Expect(pt.Status.Provider.TokenURL).To(Equal(w.Sim.Generic.TokenURL()))
 		Expect(reads(w, oidcDocument)).To(Equal(1))
 
-		began := w.clock.Now()
-		for w.clock.Now().Before(began.Add(provider.MetadataLifetime)) {
+		began := w.Clock.Now()
+		for w.Clock.Now().Before(began.Add(provider.MetadataLifetime)) {
 			Expect(reads(w, oidcDocument)).To(Equal(1))
-			w.stepToRefresh(ctx, pt)
+			w.StepToRefresh(ctx, pt)
 		}
 		Expect(reads(w, oidcDocument)).To(Equal(2))
 	})
 
 	It("finds it where RFC 8414 says, too", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.sim.Generic.SetDocument(oauthDocument, metadata(w.sim.Generic.IssuerURL(), w.sim.Generic.TokenURL()))
-		w.operator()
-		w.ready(ctx, w.create(ctx, setup(ctx, w, w.sim.Generic.IssuerURL())))
+		w.Sim.Generic.SetDocument(oauthDocument, metadata(w.Sim.Generic.IssuerURL(), w.Sim.Generic.TokenURL()))
+		w.Operator()
+		w.Ready(ctx, w.Create(ctx, setup(ctx, w, w.Sim.Generic.IssuerURL())))
 	})
 
 	It("believes no metadata of another issuer, be it for a slash, and sends no credential", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.sim.Generic.SetDocument(oidcDocument, metadata(w.sim.Generic.IssuerURL()+"/", w.sim.Generic.TokenURL()))
-		w.operator()
-		pt := w.create(ctx, setup(ctx, w, w.sim.Generic.IssuerURL()))
-		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonDiscoveryFailed)
-		Expect(w.condition(ctx, pt, v1alpha1.TokenIssuedCondition).Message).To(ContainSubstring("with or without a slash"))
-		Expect(w.sim.Generic.Count(providersim.KindClientCredentials)).To(BeZero())
+		w.Sim.Generic.SetDocument(oidcDocument, metadata(w.Sim.Generic.IssuerURL()+"/", w.Sim.Generic.TokenURL()))
+		w.Operator()
+		pt := w.Create(ctx, setup(ctx, w, w.Sim.Generic.IssuerURL()))
+		w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonDiscoveryFailed)
+		Expect(w.Condition(ctx, pt, v1alpha1.TokenIssuedCondition).Message).To(ContainSubstring("with or without a slash"))
+		Expect(w.Sim.Generic.Count(providersim.KindClientCredentials)).To(BeZero())
 	})
 
 	It("sends credentials to another host than the issuer's only when they name it themselves", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.sim.Generic.SetDocument(oidcDocument, metadata(w.sim.Generic.IssuerURL(), w.sim.PlantPredict.TokenURL()))
-		w.operator()
-		pt := w.create(ctx, setup(ctx, w, w.sim.Generic.IssuerURL()))
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonHostNotAllowed)
-		Expect(w.condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Message).To(ContainSubstring(w.sim.PlantPredict.Address()))
-		Expect(w.sim.PlantPredict.Calls()).To(BeEmpty())
+		w.Sim.Generic.SetDocument(oidcDocument, metadata(w.Sim.Generic.IssuerURL(), w.Sim.PlantPredict.TokenURL()))
+		w.Operator()
+		pt := w.Create(ctx, setup(ctx, w, w.Sim.Generic.IssuerURL()))
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonHostNotAllowed)
+		Expect(w.Condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Message).To(ContainSubstring(w.Sim.PlantPredict.Address()))
+		Expect(w.Sim.PlantPredict.Calls()).To(BeEmpty())
 	})
 
 	It("does not ask an issuer that a namespace wrote before the credentials name its host", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.sim.Generic.SetDocument(oidcDocument, metadata(w.sim.Generic.IssuerURL(), w.sim.Generic.TokenURL()))
-		w.operator()
-		s := w.credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
+		w.Sim.Generic.SetDocument(oidcDocument, metadata(w.Sim.Generic.IssuerURL(), w.Sim.Generic.TokenURL()))
+		w.Operator()
+		s := w.Credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
 		s.Labels[v1alpha1.CredentialsForLabel] = "ProviderToken.own"
 		Expect(k8s.Update(ctx, s)).To(Succeed())
-		pt := w.create(ctx, &v1alpha1.ProviderToken{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "own"},
+		pt := w.Create(ctx, &v1alpha1.ProviderToken{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "own"},
 			Spec: v1alpha1.ProviderTokenSpec{
-				Provider:    &v1alpha1.ProviderDefinition{IssuerURL: w.sim.Generic.IssuerURL(), CABundle: w.sim.CABundle()},
+				Provider:    &v1alpha1.ProviderDefinition{IssuerURL: w.Sim.Generic.IssuerURL(), CABundle: w.Sim.CABundle()},
 				Credentials: &v1alpha1.Credentials{SecretName: s.Name},
 			},
 		})
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonHostNotAllowed)
-		Expect(w.sim.Generic.Calls()).To(BeEmpty())
-		s.Annotations = map[string]string{v1alpha1.AllowedHostsAnnotation: w.sim.Generic.Address()}
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonHostNotAllowed)
+		Expect(w.Sim.Generic.Calls()).To(BeEmpty())
+		s.Annotations = map[string]string{v1alpha1.AllowedHostsAnnotation: w.Sim.Generic.Address()}
 		Expect(k8s.Update(ctx, s)).To(Succeed())
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 	})
 
 	It("keeps the endpoint that it knows while the metadata cannot be read, and follows when they change", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.sim.Generic.SetDocument(oidcDocument, metadata(w.sim.Generic.IssuerURL(), w.sim.Generic.TokenURL()))
-		w.sim.Generic.SetLifetime(3 * time.Hour)
-		w.operator()
-		pt := w.ready(ctx, w.create(ctx, setup(ctx, w, w.sim.Generic.IssuerURL())))
-		w.sim.Generic.SetDocument(oidcDocument, "")
-		w.stepToRefresh(ctx, pt) // more than an hour later
+		w.Sim.Generic.SetDocument(oidcDocument, metadata(w.Sim.Generic.IssuerURL(), w.Sim.Generic.TokenURL()))
+		w.Sim.Generic.SetLifetime(3 * time.Hour)
+		w.Operator()
+		pt := w.Ready(ctx, w.Create(ctx, setup(ctx, w, w.Sim.Generic.IssuerURL())))
+		w.Sim.Generic.SetDocument(oidcDocument, "")
+		w.StepToRefresh(ctx, pt) // more than an hour later
 
-		w.sim.Generic.SetDocument(oidcDocument, metadata(w.sim.Generic.IssuerURL(), w.sim.PlantPredict.TokenURL()))
-		w.settle(ctx, pt)
-		w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonHostNotAllowed)
-		Expect(w.sim.PlantPredict.Calls()).To(BeEmpty())
+		w.Sim.Generic.SetDocument(oidcDocument, metadata(w.Sim.Generic.IssuerURL(), w.Sim.PlantPredict.TokenURL()))
+		w.Settle(ctx, pt)
+		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonHostNotAllowed)
+		Expect(w.Sim.PlantPredict.Calls()).To(BeEmpty())
 	})
 })

@@ -27,20 +27,20 @@ import (
 func (w *world) keycloak(ctx SpecContext, method string, secret *corev1.Secret) *v1alpha1.ProviderToken {
 	GinkgoHelper()
 	p := &v1alpha1.ClusterTokenProvider{
-		ObjectMeta: metav1.ObjectMeta{Name: w.cluster("keycloak")},
+		ObjectMeta: metav1.ObjectMeta{Name: w.Cluster("keycloak")},
 		Spec: v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: v1alpha1.ProviderDefinition{
-			Base: "Keycloak", Method: method, CABundle: w.sim.CABundle(),
+			Base: "Keycloak", Method: method, CABundle: w.Sim.CABundle(),
 			Parameters: map[string]v1alpha1.ParameterValue{
-				"host": v1alpha1.ParameterValue(w.sim.Keycloak.Address()), "realm": providersim.KeycloakRealm,
+				"host": v1alpha1.ParameterValue(w.Sim.Keycloak.Address()), "realm": providersim.KeycloakRealm,
 			},
 		}},
 	}
 	Expect(k8s.Create(ctx, p)).To(Succeed())
 	DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(k8s.Delete(ctx, p))).To(Succeed()) })
-	secret.Namespace, secret.Name = w.namespace, "keycloak-client"
+	secret.Namespace, secret.Name = w.Namespace, "keycloak-client"
 	secret.Labels = map[string]string{v1alpha1.CredentialsForLabel: "ClusterTokenProvider." + p.Name}
 	Expect(k8s.Create(ctx, secret)).To(Succeed())
-	pt := w.wanted("keycloak")
+	pt := w.Wanted("keycloak")
 	pt.Spec.Credentials = &v1alpha1.Credentials{SecretName: secret.Name}
 	return pt
 }
@@ -58,40 +58,40 @@ func newKey() (*ecdsa.PrivateKey, string) {
 var _ = Describe("a provider of the platform's own", func() {
 	It("is trusted with a host that its ClusterTokenProvider sets, and lets no ProviderToken set another", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.keycloak(ctx, "", &corev1.Secret{StringData: map[string]string{
 			"client_id": providersim.KeycloakClientID, "client_secret": providersim.KeycloakClientSecret,
 		}})
-		got := w.ready(ctx, w.create(ctx, pt))
+		got := w.Ready(ctx, w.Create(ctx, pt))
 		Expect(got.Status.Provider.Method).To(Equal("SecretBasic"))
-		Expect(got.Status.Provider.TokenURL).To(Equal(w.sim.Keycloak.TokenURL()))
-		Expect(w.sim.Keycloak.Accepts(w.token(ctx, pt))).To(BeTrue())
+		Expect(got.Status.Provider.TokenURL).To(Equal(w.Sim.Keycloak.TokenURL()))
+		Expect(w.Sim.Keycloak.Accepts(w.Token(ctx, pt))).To(BeTrue())
 
-		w.edit(ctx, pt, func(p *v1alpha1.ProviderToken) {
-			p.Spec.ProviderRef.Parameters = map[string]v1alpha1.ParameterValue{"host": v1alpha1.ParameterValue(w.sim.Generic.Address())}
+		w.Edit(ctx, pt, func(p *v1alpha1.ProviderToken) {
+			p.Spec.ProviderRef.Parameters = map[string]v1alpha1.ParameterValue{"host": v1alpha1.ParameterValue(w.Sim.Generic.Address())}
 		})
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
-		Expect(w.sim.Generic.Calls()).To(BeEmpty())
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
+		Expect(w.Sim.Generic.Calls()).To(BeEmpty())
 	})
 
 	It("takes an assertion signed with a key out of a JSON document, under another name", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		key, text := newKey()
-		w.sim.Keycloak.SetKey("jwt-client", "key-1", key.Public())
-		w.operator()
+		w.Sim.Keycloak.SetKey("jwt-client", "key-1", key.Public())
+		w.Operator()
 		document, err := json.Marshal(map[string]any{"keys": []any{map[string]any{"pem": text, "id": "key-1"}}})
 		Expect(err).NotTo(HaveOccurred())
 		pt := w.keycloak(ctx, "PrivateKeyJWT", &corev1.Secret{StringData: map[string]string{"client_id": "jwt-client", "keys.json": string(document)}})
 		pt.Spec.Credentials.Keys = []v1alpha1.CredentialKey{
 			{Name: "private_key", Key: "keys.json#/keys/0/pem"}, {Name: "key_id", Key: "keys.json#/keys/0/id"},
 		}
-		w.ready(ctx, w.create(ctx, pt))
+		w.Ready(ctx, w.Create(ctx, pt))
 	})
 
 	It("takes a client certificate out of a Secret of type kubernetes.io/tls, and the next one after it was renewed", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		authority, authorityKey := newCertificate("clients", nil, nil, nil)
-		w.sim.Keycloak.SetSubjectDN("tls-client", authority, "CN=tls-client")
+		w.Sim.Keycloak.SetSubjectDN("tls-client", authority, "CN=tls-client")
 		issue := func() map[string][]byte {
 			key, text := newKey()
 			leaf, _ := newCertificate("tls-client", authority, authorityKey, key)
@@ -100,11 +100,11 @@ var _ = Describe("a provider of the platform's own", func() {
 				corev1.TLSPrivateKeyKey: []byte(text),
 			}
 		}
-		w.operator()
+		w.Operator()
 		Expect(k8s.Create(ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
-				Namespace: w.namespace, Name: "identity",
-				Labels: map[string]string{v1alpha1.CredentialsForLabel: "ClusterTokenProvider." + w.cluster("keycloak")},
+				Namespace: w.Namespace, Name: "identity",
+				Labels: map[string]string{v1alpha1.CredentialsForLabel: "ClusterTokenProvider." + w.Cluster("keycloak")},
 			},
 			Type: corev1.SecretTypeTLS, Data: issue(),
 		})).To(Succeed())
@@ -112,30 +112,30 @@ var _ = Describe("a provider of the platform's own", func() {
 		pt.Spec.Credentials.Keys = []v1alpha1.CredentialKey{
 			{Name: "certificate", SecretName: "identity", Key: corev1.TLSCertKey}, {Name: "private_key", SecretName: "identity", Key: corev1.TLSPrivateKeyKey},
 		}
-		w.ready(ctx, w.create(ctx, pt))
+		w.Ready(ctx, w.Create(ctx, pt))
 
 		renewed := &corev1.Secret{}
-		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: "identity"}, renewed)).To(Succeed())
+		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: w.Namespace, Name: "identity"}, renewed)).To(Succeed())
 		renewed.Data = issue()
 		Expect(k8s.Update(ctx, renewed)).To(Succeed())
-		w.stepToRefresh(ctx, pt)
+		w.StepToRefresh(ctx, pt)
 
 		// Key and certificate that do not belong together are told before anything is sent.
-		calls := len(w.sim.Keycloak.Calls())
+		calls := len(w.Sim.Keycloak.Calls())
 		renewed.Data[corev1.TLSPrivateKeyKey] = issue()[corev1.TLSPrivateKeyKey]
 		Expect(k8s.Update(ctx, renewed)).To(Succeed())
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
-		Expect(w.sim.Keycloak.Calls()).To(HaveLen(calls))
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
+		Expect(w.Sim.Keycloak.Calls()).To(HaveLen(calls))
 	})
 
 	It("names a credential that it does not know, and what it knows", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.keycloak(ctx, "", &corev1.Secret{StringData: map[string]string{"client_id": "x", "client_secret": "y"}})
 		pt.Spec.Credentials.Keys = []v1alpha1.CredentialKey{{Name: "api_key", Key: "x"}}
-		w.create(ctx, pt)
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
-		Expect(w.condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Message).To(And(ContainSubstring(`"api_key"`), ContainSubstring("client_secret")))
+		w.Create(ctx, pt)
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
+		Expect(w.Condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Message).To(And(ContainSubstring(`"api_key"`), ContainSubstring("client_secret")))
 	})
 })
 

@@ -13,16 +13,17 @@ import (
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/providersim"
 	"github.com/providertoken/operator/internal/target"
+	testworld "github.com/providertoken/operator/test/world"
 )
 
 // keeping makes a ProviderToken of the generic provider with keepPrevious, and waits for its token.
 func (w *world) keeping(ctx context.Context) *v1alpha1.ProviderToken {
 	GinkgoHelper()
-	w.credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
-	pt := w.wanted("generic")
+	w.Credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
+	pt := w.Wanted("generic")
 	pt.Spec.Target = &v1alpha1.Target{KeepPrevious: true}
-	w.create(ctx, pt)
-	w.ready(ctx, pt)
+	w.Create(ctx, pt)
+	w.Ready(ctx, pt)
 	return pt
 }
 
@@ -40,7 +41,7 @@ func (w *world) previous(ctx context.Context, pt *v1alpha1.ProviderToken) pair {
 }
 
 func (w *world) pair(ctx context.Context, pt *v1alpha1.ProviderToken, token, expires string) pair {
-	s := w.secret(ctx, pt)
+	s := w.Secret(ctx, pt)
 	if s == nil {
 		return pair{"no Secret", ""}
 	}
@@ -64,32 +65,32 @@ var _ = Describe("the previous token", func() {
 
 	It("is kept until the next refresh, by the write that brings the new one", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.keeping(ctx)
 		Expect(w.previous(ctx, pt)).To(Equal(none))
 		for range 2 {
-			w.settle(ctx, pt)
-			replaced, sent := w.now(ctx, pt), w.requests.snapshot()
-			w.stepToRefresh(ctx, pt)
+			w.Settle(ctx, pt)
+			replaced, sent := w.now(ctx, pt), w.Requests.Snapshot()
+			w.StepToRefresh(ctx, pt)
 			Expect(w.previous(ctx, pt)).To(Equal(replaced))
-			Expect(w.sim.Generic.Accepts(replaced.token)).To(BeTrue())
-			w.settle(ctx, pt)
-			Expect(w.requests.snapshot().since(sent)["PUT secrets"]).To(Equal(1))
-			w.clock.SetTime(replaced.expiry()) // which comes before the next refresh
+			Expect(w.Sim.Generic.Accepts(replaced.token)).To(BeTrue())
+			w.Settle(ctx, pt)
+			Expect(w.Requests.Snapshot().Since(sent)["PUT secrets"]).To(Equal(1))
+			w.Clock.SetTime(replaced.expiry()) // which comes before the next refresh
 			keeps(ctx, w, pt, none)
 		}
 	})
 
 	It("is put back with the rest, also by an operator that just started", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		stop := w.operator()
+		stop := w.Operator()
 		pt := w.keeping(ctx)
 		first := w.now(ctx, pt)
-		w.stepToRefresh(ctx, pt)
-		w.settle(ctx, pt)
+		w.StepToRefresh(ctx, pt)
+		w.Settle(ctx, pt)
 		second := w.now(ctx, pt)
 
-		s := w.secret(ctx, pt)
+		s := w.Secret(ctx, pt)
 		s.Data[target.PreviousTokenKey] = []byte("forged")
 		Expect(k8s.Update(ctx, s)).To(Succeed())
 		keeps(ctx, w, pt, first)
@@ -100,86 +101,86 @@ var _ = Describe("the previous token", func() {
 		Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &lost)).To(Succeed())
 		lost.Status = v1alpha1.ProviderTokenStatus{}
 		Expect(k8s.Status().Update(ctx, &lost)).To(Succeed())
-		w.operator()
-		w.ready(ctx, pt) // it has seen the Secret
+		w.Operator()
+		w.Ready(ctx, pt) // it has seen the Secret
 		Expect(w.previous(ctx, pt)).To(Equal(first))
-		Expect(k8s.Delete(ctx, w.secret(ctx, pt))).To(Succeed())
+		Expect(k8s.Delete(ctx, w.Secret(ctx, pt))).To(Succeed())
 		keeps(ctx, w, pt, first)
 		Expect(w.now(ctx, pt)).To(Equal(second))
-		Expect(w.sim.Generic.Issued()).To(Equal(2))
+		Expect(w.Sim.Generic.Issued()).To(Equal(2))
 
 		By("an operator that refreshes first of all")
-		w.stepToRefresh(ctx, pt)
+		w.StepToRefresh(ctx, pt)
 		Expect(w.previous(ctx, pt)).To(Equal(second))
 	})
 
 	It("is removed when it expires, by one write and without a mint, also while suspended", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		stop := w.operator()
+		stop := w.Operator()
 		pt := w.keeping(ctx)
-		w.stepToRefresh(ctx, pt)
-		w.settle(ctx, pt)
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = true })
-		w.ready(ctx, pt)
-		kept, token, sent := w.previous(ctx, pt), w.token(ctx, pt), w.requests.snapshot()
+		w.StepToRefresh(ctx, pt)
+		w.Settle(ctx, pt)
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = true })
+		w.Ready(ctx, pt)
+		kept, token, sent := w.previous(ctx, pt), w.Token(ctx, pt), w.Requests.Snapshot()
 		Expect(kept).NotTo(Equal(none))
 
-		w.clock.SetTime(kept.expiry().Add(-time.Second))
-		staysFor(quiet, func() pair { return w.previous(ctx, pt) }, kept)
-		w.clock.Step(time.Second)
+		w.Clock.SetTime(kept.expiry().Add(-time.Second))
+		testworld.StaysFor(quiet, func() pair { return w.previous(ctx, pt) }, kept)
+		w.Clock.Step(time.Second)
 		keeps(ctx, w, pt, none)
-		Expect(w.token(ctx, pt)).To(Equal(token))
-		Expect(w.condition(ctx, pt, v1alpha1.ReadyCondition).Status).To(Equal(metav1.ConditionTrue))
-		Expect(w.sim.Generic.Issued()).To(Equal(2))
-		Expect(w.requests.snapshot().since(sent)["PUT secrets"]).To(Equal(1))
+		Expect(w.Token(ctx, pt)).To(Equal(token))
+		Expect(w.Condition(ctx, pt, v1alpha1.ReadyCondition).Status).To(Equal(metav1.ConditionTrue))
+		Expect(w.Sim.Generic.Issued()).To(Equal(2))
+		Expect(w.Requests.Snapshot().Since(sent)["PUT secrets"]).To(Equal(1))
 
 		By("also when that happened while no operator ran")
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = false })
-		w.ready(ctx, pt)
-		w.stepToRefresh(ctx, pt)
-		w.settle(ctx, pt)
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = false })
+		w.Ready(ctx, pt)
+		w.StepToRefresh(ctx, pt)
+		w.Settle(ctx, pt)
 		kept = w.previous(ctx, pt)
 		stop()
-		w.clock.SetTime(kept.expiry())
-		w.operator()
+		w.Clock.SetTime(kept.expiry())
+		w.Operator()
 		keeps(ctx, w, pt, none)
-		Expect(w.sim.Generic.Issued()).To(Equal(3))
+		Expect(w.Sim.Generic.Issued()).To(Equal(3))
 	})
 
 	It("is not kept when it has expired before it was replaced", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.keeping(ctx)
-		w.settle(ctx, pt)
+		w.Settle(ctx, pt)
 		old := w.now(ctx, pt)
-		w.clock.SetTime(old.expiry())
-		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).ShouldNot(Equal(old.token))
+		w.Clock.SetTime(old.expiry())
+		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).ShouldNot(Equal(old.token))
 		Expect(w.previous(ctx, pt)).To(Equal(none))
 	})
 
 	It("is not kept for another spec", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.keeping(ctx)
-		w.stepToRefresh(ctx, pt)
-		w.settle(ctx, pt)
-		old := w.token(ctx, pt)
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Scopes = []v1alpha1.Scope{"b"} })
-		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).ShouldNot(Equal(old))
+		w.StepToRefresh(ctx, pt)
+		w.Settle(ctx, pt)
+		old := w.Token(ctx, pt)
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Scopes = []v1alpha1.Scope{"b"} })
+		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).ShouldNot(Equal(old))
 		Expect(w.previous(ctx, pt)).To(Equal(none))
 	})
 
 	It("is never the current one, where the provider hands out the same token again", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.keeping(ctx)
 		first := w.now(ctx, pt)
-		w.stepToRefresh(ctx, pt)
-		w.settle(ctx, pt)
+		w.StepToRefresh(ctx, pt)
+		w.Settle(ctx, pt)
 		second := w.now(ctx, pt)
 
-		w.sim.Generic.Next(providersim.JSON(200, fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":600}`, second.token)))
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+		w.Sim.Generic.Next(providersim.JSON(200, fmt.Sprintf(`{"access_token":%q,"token_type":"Bearer","expires_in":600}`, second.token)))
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
 			pt.Annotations = map[string]string{v1alpha1.RefreshRequestedAtAnnotation: "again"}
 		})
 		Eventually(func() pair { return w.now(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).ShouldNot(Equal(second))
@@ -189,23 +190,23 @@ var _ = Describe("the previous token", func() {
 
 	It("goes when it is not wanted any more, and comes with the next refresh when it is, without a mint", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.keeping(ctx)
-		w.stepToRefresh(ctx, pt)
-		w.settle(ctx, pt)
-		token := w.token(ctx, pt)
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target = nil })
+		w.StepToRefresh(ctx, pt)
+		w.Settle(ctx, pt)
+		token := w.Token(ctx, pt)
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target = nil })
 		keeps(ctx, w, pt, none)
-		Expect(w.token(ctx, pt)).To(Equal(token))
+		Expect(w.Token(ctx, pt)).To(Equal(token))
 
-		w.ready(ctx, pt)
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target = &v1alpha1.Target{KeepPrevious: true} })
-		w.ready(ctx, pt)
-		staysFor(quiet, func() pair { return w.previous(ctx, pt) }, none)
-		Expect(w.sim.Generic.Issued()).To(Equal(2))
+		w.Ready(ctx, pt)
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target = &v1alpha1.Target{KeepPrevious: true} })
+		w.Ready(ctx, pt)
+		testworld.StaysFor(quiet, func() pair { return w.previous(ctx, pt) }, none)
+		Expect(w.Sim.Generic.Issued()).To(Equal(2))
 
 		replaced := w.now(ctx, pt)
-		w.stepToRefresh(ctx, pt)
+		w.StepToRefresh(ctx, pt)
 		Expect(w.previous(ctx, pt)).To(Equal(replaced))
 	})
 })

@@ -18,7 +18,7 @@ var _ = Describe("the manifests", func() {
 	DescribeTable("are accepted by the API server as kubectl applies them", func(ctx SpecContext, install string, components ...string) {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "providertoken-system"}}
 		Expect(client.IgnoreAlreadyExists(k8s.Create(ctx, ns))).To(Succeed())
-		admin, err := environment.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
+		admin, err := server.Environment.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, nil)
 		Expect(err).NotTo(HaveOccurred())
 		kubeconfig, err := admin.KubeConfig()
 		Expect(err).NotTo(HaveOccurred())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/providersim"
+	testworld "github.com/providertoken/operator/test/world"
 )
 
 // platform is a world in which a ClusterTokenProvider holds the credentials.
@@ -25,12 +26,12 @@ type platform struct {
 func newPlatform(ctx context.Context, allow v1alpha1.Allow) *platform {
 	GinkgoHelper()
 	w := newWorld(ctx)
-	p := &platform{world: w, team: w.newNamespace(ctx, map[string]string{"team": "maps"})}
+	p := &platform{world: w, team: w.NewNamespace(ctx, map[string]string{"team": "maps"})}
 	p.provider = &v1alpha1.ClusterTokenProvider{
-		ObjectMeta: metav1.ObjectMeta{Name: w.cluster("held")},
+		ObjectMeta: metav1.ObjectMeta{Name: w.Cluster("held")},
 		Spec: v1alpha1.ClusterTokenProviderSpec{
-			ProviderDefinition: v1alpha1.ProviderDefinition{TokenURL: w.sim.Generic.TokenURL(), CABundle: w.sim.CABundle(), Scopes: []v1alpha1.Scope{"a"}},
-			Credentials:        &v1alpha1.PlatformCredentials{Namespace: w.namespace, SecretName: "held-client"},
+			ProviderDefinition: v1alpha1.ProviderDefinition{TokenURL: w.Sim.Generic.TokenURL(), CABundle: w.Sim.CABundle(), Scopes: []v1alpha1.Scope{"a"}},
+			Credentials:        &v1alpha1.PlatformCredentials{Namespace: w.Namespace, SecretName: "held-client"},
 			Allow:              &allow,
 		},
 	}
@@ -38,7 +39,7 @@ func newPlatform(ctx context.Context, allow v1alpha1.Allow) *platform {
 	DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(k8s.Delete(ctx, p.provider))).To(Succeed()) })
 	p.secret = &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: w.namespace, Name: "held-client",
+			Namespace: w.Namespace, Name: "held-client",
 			Labels: map[string]string{v1alpha1.CredentialsForLabel: "ClusterTokenProvider." + p.provider.Name},
 		},
 		StringData: map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret},
@@ -68,9 +69,9 @@ var _ = Describe("platform-held credentials", func() {
 
 	It("give a namespace that is allowed its token, and never the credential", func(ctx SpecContext) {
 		p := newPlatform(ctx, byLabel)
-		p.operator()
-		pt := p.ready(ctx, p.create(ctx, p.teams()))
-		Expect(p.sim.Generic.Accepts(p.token(ctx, pt))).To(BeTrue())
+		p.Operator()
+		pt := p.Ready(ctx, p.Create(ctx, p.teams()))
+		Expect(p.Sim.Generic.Accepts(p.Token(ctx, pt))).To(BeTrue())
 		var secrets corev1.SecretList
 		Expect(k8s.List(ctx, &secrets, client.InNamespace(p.team))).To(Succeed())
 		Expect(secrets.Items).To(HaveLen(1), "the target alone")
@@ -80,82 +81,82 @@ var _ = Describe("platform-held credentials", func() {
 
 	It("are refused to a namespace that is not allowed, and used as soon as it is, by name or by label", func(ctx SpecContext) {
 		p := newPlatform(ctx, v1alpha1.Allow{Namespaces: v1alpha1.AllowedNamespaces{Names: []string{"somebody-else"}}})
-		p.operator()
-		pt := p.create(ctx, p.teams())
-		p.becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotAllowed)
-		Expect(p.condition(ctx, pt, resolved).Message).To(And(ContainSubstring("does not let namespace "+p.team), ContainSubstring("allow.namespaces")))
-		Expect(p.sim.Generic.Calls()).To(BeEmpty())
+		p.Operator()
+		pt := p.Create(ctx, p.teams())
+		p.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotAllowed)
+		Expect(p.Condition(ctx, pt, resolved).Message).To(And(ContainSubstring("does not let namespace "+p.team), ContainSubstring("allow.namespaces")))
+		Expect(p.Sim.Generic.Calls()).To(BeEmpty())
 
 		p.allow(ctx, func(a *v1alpha1.Allow) { a.Namespaces.Names = append(a.Namespaces.Names, p.team) })
-		p.ready(ctx, pt)
+		p.Ready(ctx, pt)
 	})
 
 	It("are refused to all when a list is empty and there is no selector", func(ctx SpecContext) {
 		p := newPlatform(ctx, v1alpha1.Allow{})
-		p.operator()
-		pt := p.create(ctx, p.teams())
-		p.becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed)
-		Expect(p.sim.Generic.Calls()).To(BeEmpty())
+		p.Operator()
+		pt := p.Create(ctx, p.teams())
+		p.Becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed)
+		Expect(p.Sim.Generic.Calls()).To(BeEmpty())
 	})
 
 	It("are refused with a word to their owner when the selector is none", func(ctx SpecContext) {
 		p := newPlatform(ctx, v1alpha1.Allow{Namespaces: v1alpha1.AllowedNamespaces{Selector: &metav1.LabelSelector{
 			MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "team", Operator: "Is", Values: []string{"maps"}}},
 		}}})
-		p.operator()
-		pt := p.create(ctx, p.teams())
-		p.becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonInvalidProvider)
-		Expect(p.condition(ctx, pt, resolved).Message).To(ContainSubstring("allow.namespaces.selector"))
-		Expect(p.sim.Generic.Calls()).To(BeEmpty())
+		p.Operator()
+		pt := p.Create(ctx, p.teams())
+		p.Becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonInvalidProvider)
+		Expect(p.Condition(ctx, pt, resolved).Message).To(ContainSubstring("allow.namespaces.selector"))
+		Expect(p.Sim.Generic.Calls()).To(BeEmpty())
 	})
 
 	It("stop being used when the namespace loses its label, while its token stays until it expires", func(ctx SpecContext) {
 		p := newPlatform(ctx, byLabel)
-		p.operator()
-		pt := p.ready(ctx, p.create(ctx, p.teams()))
-		token := p.token(ctx, pt)
-		minted := p.sim.Generic.Issued()
+		p.Operator()
+		pt := p.Ready(ctx, p.Create(ctx, p.teams()))
+		token := p.Token(ctx, pt)
+		minted := p.Sim.Generic.Issued()
 
 		p.label(ctx, p.team, "somebody-else")
-		p.becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed)
-		got := p.ready(ctx, pt)
-		Expect(p.condition(ctx, pt, resolved).Message).To(ContainSubstring("works until " + got.Status.Token.ExpiresAt.UTC().Format(time.RFC3339)))
-		p.clock.SetTime(got.Status.RefreshAt.Time)
-		staysFor(300*time.Millisecond, func() string { return p.token(ctx, pt) }, token)
-		Expect(p.sim.Generic.Issued()).To(Equal(minted))
-		p.clock.SetTime(got.Status.Token.ExpiresAt.Time)
-		p.becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
-		p.becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotAllowed)
+		p.Becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed)
+		got := p.Ready(ctx, pt)
+		Expect(p.Condition(ctx, pt, resolved).Message).To(ContainSubstring("works until " + got.Status.Token.ExpiresAt.UTC().Format(time.RFC3339)))
+		p.Clock.SetTime(got.Status.RefreshAt.Time)
+		testworld.StaysFor(300*time.Millisecond, func() string { return p.Token(ctx, pt) }, token)
+		Expect(p.Sim.Generic.Issued()).To(Equal(minted))
+		p.Clock.SetTime(got.Status.Token.ExpiresAt.Time)
+		p.Becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
+		p.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonNotAllowed)
 
 		p.label(ctx, p.team, "maps")
-		p.ready(ctx, pt)
-		Expect(p.sim.Generic.Issued()).To(Equal(minted + 1))
+		p.Ready(ctx, pt)
+		Expect(p.Sim.Generic.Issued()).To(Equal(minted + 1))
 	})
 
 	It("are used for the definition's own scopes unless allow lists the one that is asked for", func(ctx SpecContext) {
 		p := newPlatform(ctx, byLabel)
-		p.operator()
+		p.Operator()
 		pt := p.teams()
 		pt.Spec.Scopes = []v1alpha1.Scope{"b"}
-		p.create(ctx, pt)
-		p.becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed)
-		Expect(p.condition(ctx, pt, resolved).Message).To(And(ContainSubstring(`scope "b"`), ContainSubstring("allow.scopes")))
-		Expect(p.sim.Generic.Calls()).To(BeEmpty())
+		p.Create(ctx, pt)
+		p.Becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed)
+		Expect(p.Condition(ctx, pt, resolved).Message).To(And(ContainSubstring(`scope "b"`), ContainSubstring("allow.scopes")))
+		Expect(p.Sim.Generic.Calls()).To(BeEmpty())
 
 		p.allow(ctx, func(a *v1alpha1.Allow) { a.Scopes = []v1alpha1.Scope{"a", "b"} })
-		p.ready(ctx, pt)
-		Expect(p.sim.Generic.Calls()[0].Form.Get("scope")).To(Equal("b"))
+		p.Ready(ctx, pt)
+		Expect(p.Sim.Generic.Calls()[0].Form.Get("scope")).To(Equal("b"))
 	})
 
 	DescribeTable("are not used for what allow does not list", func(ctx SpecContext, ask func(*v1alpha1.ProviderToken), what string) {
 		p := newPlatform(ctx, byLabel)
-		p.operator()
+		p.Operator()
 		pt := p.teams()
 		ask(pt)
-		p.create(ctx, pt)
-		p.becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed)
-		Expect(p.condition(ctx, pt, resolved).Message).To(ContainSubstring(what))
-		Expect(p.sim.Generic.Calls()).To(BeEmpty())
+		p.Create(ctx, pt)
+		p.Becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonNotAllowed)
+		Expect(p.Condition(ctx, pt, resolved).Message).To(ContainSubstring(what))
+		Expect(p.Sim.Generic.Calls()).To(BeEmpty())
 	},
 		Entry("an audience", func(pt *v1alpha1.ProviderToken) { pt.Spec.Audience = "https://api.example.com" }, "allow.audiences"),
 		Entry("a resource", func(pt *v1alpha1.ProviderToken) { pt.Spec.Resources = []string{"https://api.example.com"} }, "allow.resources"),
@@ -166,35 +167,35 @@ var _ = Describe("platform-held credentials", func() {
 
 	It("are not mixed with credentials of the ProviderToken", func(ctx SpecContext) {
 		p := newPlatform(ctx, byLabel)
-		p.operator()
+		p.Operator()
 		pt := p.teams()
 		pt.Spec.Credentials = &v1alpha1.Credentials{SecretName: "own"}
-		p.create(ctx, pt)
-		p.becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
-		Expect(p.condition(ctx, pt, resolved).Message).To(ContainSubstring("remove spec.credentials"))
+		p.Create(ctx, pt)
+		p.Becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
+		Expect(p.Condition(ctx, pt, resolved).Message).To(ContainSubstring("remove spec.credentials"))
 	})
 
 	It("that are missing or not bound are told without saying where the platform keeps them, and wake who waits", func(ctx SpecContext) {
 		p := newPlatform(ctx, byLabel)
 		p.secret.Labels[v1alpha1.CredentialsForLabel] = "UP42"
 		Expect(k8s.Update(ctx, p.secret)).To(Succeed())
-		p.operator()
-		pt := p.create(ctx, p.teams())
-		p.becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
-		Expect(p.condition(ctx, pt, resolved).Message).NotTo(Or(ContainSubstring("held-client"), ContainSubstring("namespace "+p.namespace)))
+		p.Operator()
+		pt := p.Create(ctx, p.teams())
+		p.Becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
+		Expect(p.Condition(ctx, pt, resolved).Message).NotTo(Or(ContainSubstring("held-client"), ContainSubstring("namespace "+p.Namespace)))
 		p.secret.Labels[v1alpha1.CredentialsForLabel] = "ClusterTokenProvider." + p.provider.Name
 		Expect(k8s.Update(ctx, p.secret)).To(Succeed())
-		p.ready(ctx, pt)
+		p.Ready(ctx, pt)
 	})
 
 	It("are asked for by name where a provider has none", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.wanted("generic")
+		w.Operator()
+		pt := w.Wanted("generic")
 		pt.Spec.Credentials = nil
-		w.create(ctx, pt)
-		w.becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
-		Expect(w.condition(ctx, pt, resolved).Message).To(ContainSubstring("set spec.credentials.secretName"))
+		w.Create(ctx, pt)
+		w.Becomes(ctx, pt, resolved, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
+		Expect(w.Condition(ctx, pt, resolved).Message).To(ContainSubstring("set spec.credentials.secretName"))
 	})
 })
 

@@ -24,6 +24,7 @@ import (
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/propagation"
+	testworld "github.com/providertoken/operator/test/world"
 )
 
 var _ = Describe("propagation into pods", func() {
@@ -34,17 +35,17 @@ var _ = Describe("propagation into pods", func() {
 
 	BeforeEach(func(ctx SpecContext) {
 		w = newWorld(ctx)
-		w.propagation = true
+		w.Propagation = true
 	})
 
 	// issued starts the operator and waits for the first token, and then sets the
 	// clock so far forward that pods which start now mounted it.
 	issued := func(ctx SpecContext) {
 		GinkgoHelper()
-		w.operator()
-		pt = w.plantPredict(ctx)
-		w.ready(ctx, pt)
-		w.clock.Step(2 * time.Minute)
+		w.Operator()
+		pt = w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
+		w.Clock.Step(2 * time.Minute)
 	}
 
 	It("tells exactly the running pods that ask for it and mount the target", func(ctx SpecContext) {
@@ -53,13 +54,13 @@ var _ = Describe("propagation into pods", func() {
 		all := w.pod(ctx, "all", map[string]string{v1alpha1.MountsLabel: ""}, projecting("plantpredict", "another"))
 		silent := w.pod(ctx, "silent", nil, mounting("plantpredict"))
 		ended := w.pod(ctx, "ended", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
-		w.podStatus(ctx, ended, corev1.PodStatus{Phase: corev1.PodSucceeded, StartTime: &metav1.Time{Time: w.clock.Now()}})
+		w.podStatus(ctx, ended, corev1.PodStatus{Phase: corev1.PodSucceeded, StartTime: &metav1.Time{Time: w.Clock.Now()}})
 		waiting := w.pod(ctx, "waiting", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
 		w.podStatus(ctx, waiting, corev1.PodStatus{Phase: corev1.PodPending})
 		other := w.pod(ctx, "other", map[string]string{v1alpha1.MountsLabel: "another"}, mounting("plantpredict"))
 
-		w.stepToRefresh(ctx, pt)
-		version := w.secret(ctx, pt).ResourceVersion
+		w.StepToRefresh(ctx, pt)
+		version := w.Secret(ctx, pt).ResourceVersion
 		Eventually(w.told).WithArguments(ctx, plain).Should(Equal("plantpredict=" + version))
 		Eventually(w.told).WithArguments(ctx, all).Should(Equal("plantpredict=" + version))
 		w.toldStatus(ctx, pt, 2)
@@ -76,40 +77,40 @@ var _ = Describe("propagation into pods", func() {
 	})
 
 	It("tells each pod once, and nobody again after a restart", func(ctx SpecContext) {
-		stop := w.operator()
-		pt = w.plantPredict(ctx)
-		w.ready(ctx, pt)
-		w.clock.Step(2 * time.Minute)
+		stop := w.Operator()
+		pt = w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
+		w.Clock.Step(2 * time.Minute)
 		p := w.pod(ctx, "viewer", map[string]string{v1alpha1.MountsLabel: "plantpredict"}, mounting("plantpredict"))
-		w.stepToRefresh(ctx, pt)
+		w.StepToRefresh(ctx, pt)
 		w.toldStatus(ctx, pt, 1)
 		before := w.told(ctx, p)
 		Expect(before).NotTo(BeEmpty())
 		stop()
 
-		patched := w.requests.snapshot()["PATCH pods"]
+		patched := w.Requests.Snapshot()["PATCH pods"]
 		Expect(patched).To(Equal(1))
-		w.operator()
-		staysFor(300*time.Millisecond, func() bool { return w.current(ctx, pt).Status.Propagation != nil }, true)
-		w.stepToRefresh(ctx, pt)
+		w.Operator()
+		testworld.StaysFor(300*time.Millisecond, func() bool { return w.current(ctx, pt).Status.Propagation != nil }, true)
+		w.StepToRefresh(ctx, pt)
 		Eventually(w.told).WithArguments(ctx, p).ShouldNot(Equal(before))
-		Expect(w.requests.snapshot()["PATCH pods"]).To(Equal(2))
+		Expect(w.Requests.Snapshot()["PATCH pods"]).To(Equal(2))
 	})
 
 	It("costs two writes more for a refresh, one for the pod and one for the status, and no read", func(ctx SpecContext) {
 		issued(ctx)
 		w.pod(ctx, "viewer", map[string]string{v1alpha1.MountsLabel: "plantpredict"}, mounting("plantpredict"))
-		w.stepToRefresh(ctx, pt)
+		w.StepToRefresh(ctx, pt)
 		w.toldStatus(ctx, pt, 1)
-		before := w.requests.snapshot()
+		before := w.Requests.Snapshot()
 		for range 3 {
 			told := w.current(ctx, pt).Status.Propagation.ToldAt
-			w.stepToRefresh(ctx, pt)
+			w.StepToRefresh(ctx, pt)
 			Eventually(func() bool { return w.current(ctx, pt).Status.Propagation.ToldAt.After(told.Time) }).
 				WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(BeTrue())
 		}
-		w.settle(ctx, pt)
-		Expect(w.requests.snapshot().since(before)).To(Equal(requests{
+		w.Settle(ctx, pt)
+		Expect(w.Requests.Snapshot().Since(before)).To(Equal(testworld.Requests{
 			"PUT secrets": 3, "PATCH providertokens": 6, "PATCH pods": 3,
 		}))
 	})
@@ -117,11 +118,11 @@ var _ = Describe("propagation into pods", func() {
 	It("tells of a repair, which changes the file too", func(ctx SpecContext) {
 		issued(ctx)
 		p := w.pod(ctx, "viewer", map[string]string{v1alpha1.MountsLabel: "plantpredict"}, mounting("plantpredict"))
-		s := w.secret(ctx, pt)
+		s := w.Secret(ctx, pt)
 		s.Data["token"] = []byte("mistake")
 		Expect(k8s.Update(ctx, s)).To(Succeed())
 		Eventually(func(g Gomega) {
-			repaired := w.secret(ctx, pt)
+			repaired := w.Secret(ctx, pt)
 			g.Expect(string(repaired.Data["token"])).NotTo(Equal("mistake"))
 			g.Expect(w.told(ctx, p)).To(Equal("plantpredict=" + repaired.ResourceVersion))
 		}).WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(Succeed())
@@ -130,27 +131,27 @@ var _ = Describe("propagation into pods", func() {
 	It("tells a pod that began while the token was being replaced, and not one that began after", func(ctx SpecContext) {
 		issued(ctx)
 		early := w.pod(ctx, "early", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
-		w.stepToRefresh(ctx, pt)
+		w.StepToRefresh(ctx, pt)
 		w.toldStatus(ctx, pt, 1)
-		w.clock.Step(2 * time.Minute)
+		w.Clock.Step(2 * time.Minute)
 		late := w.pod(ctx, "late", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
 		racing := w.pod(ctx, "racing", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
-		w.podStatus(ctx, racing, corev1.PodStatus{Phase: corev1.PodPending, StartTime: &metav1.Time{Time: w.clock.Now().Add(-2 * time.Minute)}})
+		w.podStatus(ctx, racing, corev1.PodStatus{Phase: corev1.PodPending, StartTime: &metav1.Time{Time: w.Clock.Now().Add(-2 * time.Minute)}})
 
 		Eventually(w.told).WithArguments(ctx, racing).Should(Equal(w.told(ctx, early)))
 		Expect(w.told(ctx, late)).To(BeEmpty())
 	})
 
 	It("tells, after a restart, a pod that may have begun before the token was written", func(ctx SpecContext) {
-		stop := w.operator()
-		pt = w.plantPredict(ctx)
-		w.ready(ctx, pt)
+		stop := w.Operator()
+		pt = w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
 		stop()
 		early := w.pod(ctx, "early", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
-		w.clock.Step(2 * time.Minute)
+		w.Clock.Step(2 * time.Minute)
 		late := w.pod(ctx, "late", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
-		w.operator()
-		Eventually(w.told).WithArguments(ctx, early).Should(Equal("plantpredict=" + w.secret(ctx, pt).ResourceVersion))
+		w.Operator()
+		Eventually(w.told).WithArguments(ctx, early).Should(Equal("plantpredict=" + w.Secret(ctx, pt).ResourceVersion))
 		Expect(w.told(ctx, late)).To(BeEmpty())
 	})
 
@@ -160,11 +161,11 @@ var _ = Describe("propagation into pods", func() {
 		for i := range 10 {
 			w.pod(ctx, fmt.Sprint("viewer-", i), map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
 		}
-		w.stepToRefresh(ctx, pt)
+		w.StepToRefresh(ctx, pt)
 		Eventually(w.toldPods).WithArguments(ctx).Should(Equal(4))
-		staysFor(300*time.Millisecond, func() int { return w.toldPods(ctx) }, 4)
+		testworld.StaysFor(300*time.Millisecond, func() int { return w.toldPods(ctx) }, 4)
 		for told := 6; told <= 10; told += 2 {
-			w.clock.Step(time.Second)
+			w.Clock.Step(time.Second)
 			Eventually(w.toldPods).WithArguments(ctx).Should(Equal(told))
 		}
 		w.toldStatus(ctx, pt, 10)
@@ -176,8 +177,8 @@ var _ = Describe("propagation into pods", func() {
 		w.refusePatch(ctx, stubborn)
 		willing := w.pod(ctx, "b-willing", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
 		for range 2 {
-			w.stepToRefresh(ctx, pt)
-			Eventually(w.told).WithArguments(ctx, willing).Should(Equal("plantpredict=" + w.secret(ctx, pt).ResourceVersion))
+			w.StepToRefresh(ctx, pt)
+			Eventually(w.told).WithArguments(ctx, willing).Should(Equal("plantpredict=" + w.Secret(ctx, pt).ResourceVersion))
 		}
 		Expect(w.told(ctx, stubborn)).To(BeEmpty())
 		Eventually(func() []string { return w.notes(ctx, v1alpha1.ReasonPropagationFailed) }).
@@ -206,35 +207,35 @@ var _ = Describe("propagation into pods", func() {
 	})
 
 	It("leaves pods to the operator whose shard their token is in", func(ctx SpecContext) {
-		w.propagation = false
-		stop := w.operator()
-		pt = w.plantPredict(ctx)
-		w.ready(ctx, pt)
-		w.clock.Step(2 * time.Minute)
-		w.propagation = true
-		w.shard = labels.SelectorFromSet(labels.Set{"shard": "b"})
-		w.operator()
+		w.Propagation = false
+		stop := w.Operator()
+		pt = w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
+		w.Clock.Step(2 * time.Minute)
+		w.Propagation = true
+		w.Shard = labels.SelectorFromSet(labels.Set{"shard": "b"})
+		w.Operator()
 		p := w.pod(ctx, "viewer", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
-		w.stepToRefresh(ctx, pt)
-		staysFor(300*time.Millisecond, func() string { return w.told(ctx, p) }, "")
+		w.StepToRefresh(ctx, pt)
+		testworld.StaysFor(300*time.Millisecond, func() string { return w.told(ctx, p) }, "")
 
 		By("telling them once the token is in its own")
-		w.settle(ctx, pt)
+		w.Settle(ctx, pt)
 		stop()
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Labels = map[string]string{"shard": "b"} })
-		w.stepToRefresh(ctx, pt)
-		Eventually(w.told).WithArguments(ctx, p).Should(Equal("plantpredict=" + w.secret(ctx, pt).ResourceVersion))
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Labels = map[string]string{"shard": "b"} })
+		w.StepToRefresh(ctx, pt)
+		Eventually(w.told).WithArguments(ctx, p).Should(Equal("plantpredict=" + w.Secret(ctx, pt).ResourceVersion))
 	})
 
 	It("does not concern pods unless it is switched on", func(ctx SpecContext) {
-		w.propagation = false
+		w.Propagation = false
 		issued(ctx)
 		p := w.pod(ctx, "viewer", map[string]string{v1alpha1.MountsLabel: ""}, mounting("plantpredict"))
-		w.stepToRefresh(ctx, pt)
-		w.settle(ctx, pt)
+		w.StepToRefresh(ctx, pt)
+		w.Settle(ctx, pt)
 		Expect(w.told(ctx, p)).To(BeEmpty())
 		Expect(w.current(ctx, pt).Status.Propagation).To(BeNil())
-		for request := range w.requests.snapshot() {
+		for request := range w.Requests.Snapshot() {
 			Expect(request).NotTo(HaveSuffix(" pods"))
 		}
 	})
@@ -251,7 +252,7 @@ var _ = Describe("the policy for propagation", Ordered, func() {
 		GinkgoHelper()
 		cfg := rest.CopyConfig(apiServer)
 		cfg.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: append(groups, "system:authenticated")}
-		c, err := client.New(cfg, client.Options{Scheme: scheme})
+		c, err := client.New(cfg, client.Options{Scheme: server.Scheme})
 		Expect(err).NotTo(HaveOccurred())
 		return c
 	}
@@ -322,18 +323,18 @@ var _ = Describe("the policy for propagation", Ordered, func() {
 
 	It("is needed together with the rights, which the operator checks before it begins", func(ctx SpecContext) {
 		Expect(propagation.Allowed(ctx, operator, nil)).To(Succeed())
-		Expect(propagation.Allowed(ctx, as("system:serviceaccount:"+w.namespace+":nobody"), nil)).To(MatchError(propagation.ErrNotAllowed))
+		Expect(propagation.Allowed(ctx, as("system:serviceaccount:"+w.Namespace+":nobody"), nil)).To(MatchError(propagation.ErrNotAllowed))
 		w.grant(ctx, "local", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods", "pods/status"}, Verbs: []string{"list", "watch", "patch"}})
-		local := as("system:serviceaccount:" + w.namespace + ":local")
-		Eventually(propagation.Allowed).WithArguments(ctx, local, []string{w.namespace}).Should(Succeed())
-		Expect(propagation.Allowed(ctx, local, []string{w.namespace, "default"})).To(MatchError(propagation.ErrNotAllowed))
+		local := as("system:serviceaccount:" + w.Namespace + ":local")
+		Eventually(propagation.Allowed).WithArguments(ctx, local, []string{w.Namespace}).Should(Succeed())
+		Expect(propagation.Allowed(ctx, local, []string{w.Namespace, "default"})).To(MatchError(propagation.ErrNotAllowed))
 	})
 
 	It("concerns nobody else", func(ctx SpecContext) {
 		body := `{"metadata":{"annotations":{"note":"z"}}}`
 		Expect(patch(ctx, k8s, "status", body)).To(Succeed(), "an admin")
 		w.grant(ctx, "other", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/status"}, Verbs: []string{"patch"}})
-		Expect(patch(ctx, as("system:serviceaccount:"+w.namespace+":other"), "status", body)).To(Succeed(), "another controller")
+		Expect(patch(ctx, as("system:serviceaccount:"+w.Namespace+":other"), "status", body)).To(Succeed(), "another controller")
 	})
 })
 
@@ -341,7 +342,7 @@ var _ = Describe("the policy for propagation", Ordered, func() {
 func (w *world) pod(ctx context.Context, name string, labelled map[string]string, edits ...func(*corev1.Pod)) *corev1.Pod {
 	GinkgoHelper()
 	p := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: name, Labels: labelled},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name, Labels: labelled},
 		Spec: corev1.PodSpec{
 			AutomountServiceAccountToken: new(false), ServiceAccountName: "default", NodeName: "node",
 			Containers: []corev1.Container{{Name: "main", Image: "none"}},
@@ -351,10 +352,10 @@ func (w *world) pod(ctx context.Context, name string, labelled map[string]string
 		edit(p)
 	}
 	// There is no controller here that makes it.
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "default"}}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "default"}}
 	Expect(client.IgnoreAlreadyExists(k8s.Create(ctx, account))).To(Succeed())
 	Expect(k8s.Create(ctx, p)).To(Succeed())
-	w.podStatus(ctx, p, corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &metav1.Time{Time: w.clock.Now()}})
+	w.podStatus(ctx, p, corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &metav1.Time{Time: w.Clock.Now()}})
 	return p
 }
 
@@ -396,7 +397,7 @@ func (w *world) told(ctx context.Context, p *corev1.Pod) string {
 // toldPods counts the pods that were told anything.
 func (w *world) toldPods(ctx context.Context) int {
 	var pods corev1.PodList
-	if err := k8s.List(ctx, &pods, client.InNamespace(w.namespace)); err != nil {
+	if err := k8s.List(ctx, &pods, client.InNamespace(w.Namespace)); err != nil {
 		return -1
 	}
 	n := 0
@@ -415,7 +416,7 @@ func (w *world) toldStatus(ctx context.Context, pt *v1alpha1.ProviderToken, pods
 		got := w.current(ctx, pt).Status.Propagation
 		g.Expect(got).NotTo(BeNil())
 		g.Expect(got.Pods).To(BeEquivalentTo(pods))
-		g.Expect(got.ToldAt.UTC()).To(Equal(w.clock.Now().UTC().Truncate(time.Second)))
+		g.Expect(got.ToldAt.UTC()).To(Equal(w.Clock.Now().UTC().Truncate(time.Second)))
 	}).WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(Succeed())
 }
 
@@ -430,7 +431,7 @@ func (w *world) current(ctx context.Context, pt *v1alpha1.ProviderToken) *v1alph
 // of the cluster may.
 func (w *world) refusePatch(ctx context.Context, p *corev1.Pod) {
 	GinkgoHelper()
-	meta := metav1.ObjectMeta{Name: w.cluster("refuse")}
+	meta := metav1.ObjectMeta{Name: w.Cluster("refuse")}
 	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: meta, Spec: admissionv1.ValidatingAdmissionPolicySpec{
 		MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
 			Operations: []admissionv1.OperationType{admissionv1.Update},
@@ -463,7 +464,7 @@ func (w *world) hints(ctx context.Context) []string {
 // notes of the events with that reason.
 func (w *world) notes(ctx context.Context, reason string) []string {
 	var list eventsv1.EventList
-	if err := k8s.List(ctx, &list, client.InNamespace(w.namespace)); err != nil {
+	if err := k8s.List(ctx, &list, client.InNamespace(w.Namespace)); err != nil {
 		return []string{err.Error()}
 	}
 	var notes []string
@@ -478,13 +479,13 @@ func (w *world) notes(ctx context.Context, reason string) []string {
 // grant gives a ServiceAccount of this world rights.
 func (w *world) grant(ctx context.Context, account string, rules ...rbacv1.PolicyRule) {
 	GinkgoHelper()
-	w.grantTo(ctx, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: w.namespace, Name: account}, rules...)
+	w.grantTo(ctx, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: w.Namespace, Name: account}, rules...)
 }
 
 // grantTo gives rights in this world's namespace to whomever.
 func (w *world) grantTo(ctx context.Context, who rbacv1.Subject, rules ...rbacv1.PolicyRule) {
 	GinkgoHelper()
-	meta := metav1.ObjectMeta{Namespace: w.namespace, Name: who.Name}
+	meta := metav1.ObjectMeta{Namespace: w.Namespace, Name: who.Name}
 	Expect(k8s.Create(ctx, &rbacv1.Role{ObjectMeta: meta, Rules: rules})).To(Succeed())
 	Expect(k8s.Create(ctx, &rbacv1.RoleBinding{
 		ObjectMeta: meta,

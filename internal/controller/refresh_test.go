@@ -16,103 +16,103 @@ var _ = Describe("a ProviderToken", func() {
 	DescribeTable("gets a token, and another one each time it is due",
 		func(ctx SpecContext, name string, data map[string]string, host func(*world) *providersim.Host) {
 			w := newWorld(ctx)
-			w.operator()
-			w.credentials(ctx, name, data)
-			pt := w.create(ctx, w.wanted(name))
+			w.Operator()
+			w.Credentials(ctx, name, data)
+			pt := w.Create(ctx, w.Wanted(name))
 
-			w.ready(ctx, pt)
-			Expect(host(w).Accepts(w.token(ctx, pt))).To(BeTrue())
-			s := w.secret(ctx, pt)
-			Expect(string(s.Data["authorization"])).To(Equal("Bearer " + w.token(ctx, pt)))
+			w.Ready(ctx, pt)
+			Expect(host(w).Accepts(w.Token(ctx, pt))).To(BeTrue())
+			s := w.Secret(ctx, pt)
+			Expect(string(s.Data["authorization"])).To(Equal("Bearer " + w.Token(ctx, pt)))
 			Expect(s.Data).To(HaveKey("expires-at"))
 			Expect(s.OwnerReferences).To(HaveLen(1))
 
 			for range 3 {
-				w.stepToRefresh(ctx, pt)
-				Expect(host(w).Accepts(w.token(ctx, pt))).To(BeTrue())
+				w.StepToRefresh(ctx, pt)
+				Expect(host(w).Accepts(w.Token(ctx, pt))).To(BeTrue())
 			}
-			w.settle(ctx, pt)
+			w.Settle(ctx, pt)
 			Expect(host(w).Issued()).To(Equal(4))
 		},
 		Entry("of PlantPredict", "plantpredict",
 			map[string]string{"client_id": providersim.PlantPredictClientID, "client_secret": providersim.PlantPredictClientSecret},
-			func(w *world) *providersim.Host { return w.sim.PlantPredict.Host }),
+			func(w *world) *providersim.Host { return w.Sim.PlantPredict.Host }),
 		Entry("of SpatiaFi, by login", "spatiafi-login",
 			map[string]string{"username": providersim.SpatiaFiUsername, "password": providersim.SpatiaFiPassword},
-			func(w *world) *providersim.Host { return w.sim.SpatiaFi.Host }),
+			func(w *world) *providersim.Host { return w.Sim.SpatiaFi.Host }),
 		Entry("of SpatiaFi, by app credentials", "spatiafi-app",
 			map[string]string{"client_id": providersim.SpatiaFiClientID, "client_secret": providersim.SpatiaFiClientSecret},
-			func(w *world) *providersim.Host { return w.sim.SpatiaFi.Host }),
+			func(w *world) *providersim.Host { return w.Sim.SpatiaFi.Host }),
 		Entry("of UP42's project API, under its own names", "up42-project",
 			map[string]string{"project_id": providersim.UP42ProjectID, "project_api_key": providersim.UP42ProjectKey},
-			func(w *world) *providersim.Host { return w.sim.UP42Project.Host }),
+			func(w *world) *providersim.Host { return w.Sim.UP42Project.Host }),
 		Entry("of UP42", "up42",
 			map[string]string{"username": providersim.UP42Username, "password": providersim.UP42Password},
-			func(w *world) *providersim.Host { return w.sim.UP42.Host }),
+			func(w *world) *providersim.Host { return w.Sim.UP42.Host }),
 		Entry("of a plain OAuth 2.0 server", "generic",
 			map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret},
-			func(w *world) *providersim.Host { return w.sim.Generic.Host }),
+			func(w *world) *providersim.Host { return w.Sim.Generic.Host }),
 	)
 
 	It("is refreshed with the refresh token while that works, and logs in again when it does not", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.up42(ctx)
-		w.ready(ctx, pt)
-		w.stepToRefresh(ctx, pt)
-		Expect(w.sim.UP42.Count(providersim.KindPassword)).To(Equal(1))
-		Expect(w.sim.UP42.Count(providersim.KindRefreshToken)).To(Equal(1))
+		w.Operator()
+		pt := w.UP42(ctx)
+		w.Ready(ctx, pt)
+		w.StepToRefresh(ctx, pt)
+		Expect(w.Sim.UP42.Count(providersim.KindPassword)).To(Equal(1))
+		Expect(w.Sim.UP42.Count(providersim.KindRefreshToken)).To(Equal(1))
 
-		w.settle(ctx, pt)
-		w.clock.Step(time.Hour) // every session has ended by now
-		Eventually(func() bool { return w.sim.UP42.Accepts(w.token(ctx, pt)) }).WithTimeout(10 * time.Second).Should(BeTrue())
-		Expect(w.sim.UP42.Count(providersim.KindPassword)).To(Equal(2))
+		w.Settle(ctx, pt)
+		w.Clock.Step(time.Hour) // every session has ended by now
+		Eventually(func() bool { return w.Sim.UP42.Accepts(w.Token(ctx, pt)) }).WithTimeout(10 * time.Second).Should(BeTrue())
+		Expect(w.Sim.UP42.Count(providersim.KindPassword)).To(Equal(2))
 	})
 
 	It("says so when its tokens live too short for mounted files, and does what it can", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		w.sim.PlantPredict.SetLifetime(30 * time.Second)
-		pt := w.plantPredict(ctx)
-		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionTrue, v1alpha1.ReasonLifetimeTooShort)
+		w.Operator()
+		w.Sim.PlantPredict.SetLifetime(30 * time.Second)
+		pt := w.PlantPredict(ctx)
+		w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionTrue, v1alpha1.ReasonLifetimeTooShort)
 		for range 3 {
-			w.stepToRefresh(ctx, pt)
-			w.ready(ctx, pt)
+			w.StepToRefresh(ctx, pt)
+			w.Ready(ctx, pt)
 		}
 	})
 
 	It("follows an absolute expiry by the provider's clock, however wrong either clock is", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		w.sim.SpatiaFi.SetClockSkew(-2 * time.Hour)
-		w.credentials(ctx, "spatiafi-login", map[string]string{"username": providersim.SpatiaFiUsername, "password": providersim.SpatiaFiPassword})
-		pt := w.create(ctx, w.wanted("spatiafi-login"))
-		got := w.ready(ctx, pt)
+		w.Operator()
+		w.Sim.SpatiaFi.SetClockSkew(-2 * time.Hour)
+		w.Credentials(ctx, "spatiafi-login", map[string]string{"username": providersim.SpatiaFiUsername, "password": providersim.SpatiaFiPassword})
+		pt := w.Create(ctx, w.Wanted("spatiafi-login"))
+		got := w.Ready(ctx, pt)
 		Expect(got.Status.Token.ExpirySource).To(Equal("ExpiresAt"))
-		Expect(got.Status.Token.ExpiresAt.Sub(w.clock.Now())).To(BeNumerically("~", 15*time.Minute, 2*time.Second))
-		w.stepToRefresh(ctx, pt)
+		Expect(got.Status.Token.ExpiresAt.Sub(w.Clock.Now())).To(BeNumerically("~", 15*time.Minute, 2*time.Second))
+		w.StepToRefresh(ctx, pt)
 	})
 
 	It("counts API requests: a steady refresh is two writes and no read", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.plantPredict(ctx)
-		w.ready(ctx, pt)
-		w.stepToRefresh(ctx, pt)
-		w.settle(ctx, pt)
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
+		w.StepToRefresh(ctx, pt)
+		w.Settle(ctx, pt)
 
 		const refreshes = 5
-		served, sent := servedRequests(ctx), w.requests.snapshot()
+		served, sent := server.ServedRequests(ctx), w.Requests.Snapshot()
 		for range refreshes {
-			w.stepToRefresh(ctx, pt)
-			w.settle(ctx, pt)
+			w.StepToRefresh(ctx, pt)
+			w.Settle(ctx, pt)
 		}
-		served, sent = servedRequests(ctx).since(served), w.requests.snapshot().since(sent)
+		served, sent = server.ServedRequests(ctx).Since(served), w.Requests.Snapshot().Since(sent)
 		AddReportEntry("API requests", fmt.Sprintf("%d refreshes: the API server counted %v, of which the operator sent %v", refreshes, served, sent))
 		// The spec itself only reads.
 		Expect(served["PUT secrets"]).To(Equal(refreshes), "writes of the target")
 		Expect(served["PATCH providertokens"]).To(Equal(refreshes), "writes of status")
-		Expect(served.sum("POST", "PUT", "PATCH", "APPLY", "DELETE")).To(Equal(2*refreshes), "all writes: %v", served)
-		Expect(sent.sum("GET")).To(BeZero(), "reads by the operator: %v", sent)
+		Expect(served.Sum("POST", "PUT", "PATCH", "APPLY", "DELETE")).To(Equal(2*refreshes), "all writes: %v", served)
+		Expect(sent.Sum("GET")).To(BeZero(), "reads by the operator: %v", sent)
 	})
 })

@@ -26,6 +26,7 @@ import (
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/providersim"
 	"github.com/providertoken/operator/internal/rotation"
+	testworld "github.com/providertoken/operator/test/world"
 )
 
 // rotating is the name of the provider whose refresh tokens work once.
@@ -35,11 +36,11 @@ const rotating = "rotating"
 func rotatingWorld(ctx context.Context) *world {
 	GinkgoHelper()
 	w := newWorld(ctx)
-	w.sim.UP42.RotateRefreshTokens(true)
-	w.sim.UP42.SetRefreshLifetime(9 * time.Hour)
-	p := &v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: w.cluster(rotating)}, Spec: v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: v1alpha1.ProviderDefinition{
-		TokenURL: w.sim.UP42.TokenURL(), Grant: v1alpha1.Grant(provider.RefreshToken), ClientAuthentication: "None",
-		ClientID: providersim.UP42ClientID, CABundle: w.sim.CABundle(),
+	w.Sim.UP42.RotateRefreshTokens(true)
+	w.Sim.UP42.SetRefreshLifetime(9 * time.Hour)
+	p := &v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: w.Cluster(rotating)}, Spec: v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: v1alpha1.ProviderDefinition{
+		TokenURL: w.Sim.UP42.TokenURL(), Grant: v1alpha1.Grant(provider.RefreshToken), ClientAuthentication: "None",
+		ClientID: providersim.UP42ClientID, CABundle: w.Sim.CABundle(),
 	}}}
 	Expect(k8s.Create(ctx, p)).To(Succeed())
 	DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(k8s.Delete(ctx, p))).To(Succeed()) })
@@ -50,11 +51,11 @@ func rotatingWorld(ctx context.Context) *world {
 func (w *world) authorize(ctx context.Context) string {
 	GinkgoHelper()
 	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM([]byte(w.sim.CABundle()))).To(BeTrue())
+	Expect(roots.AppendCertsFromPEM([]byte(w.Sim.CABundle()))).To(BeTrue())
 	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
 	defer browser.CloseIdleConnections()
 	form := url.Values{"grant_type": {"password"}, "client_id": {providersim.UP42ClientID}, "username": {providersim.UP42Username}, "password": {providersim.UP42Password}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.sim.UP42.TokenURL(), strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Sim.UP42.TokenURL(), strings.NewReader(form.Encode()))
 	Expect(err).NotTo(HaveOccurred())
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := browser.Do(req)
@@ -71,14 +72,14 @@ func (w *world) authorize(ctx context.Context) string {
 // rotated makes a ProviderToken whose credential is a refresh token.
 func (w *world) rotated(ctx context.Context) *v1alpha1.ProviderToken {
 	GinkgoHelper()
-	w.credentials(ctx, rotating, map[string]string{"refresh_token": w.authorize(ctx)})
-	return w.create(ctx, w.wanted(rotating))
+	w.Credentials(ctx, rotating, map[string]string{"refresh_token": w.authorize(ctx)})
+	return w.Create(ctx, w.Wanted(rotating))
 }
 
 // reauthorize is what ReauthorizationRequired asks for.
 func (w *world) reauthorize(ctx context.Context, refresh string) {
 	GinkgoHelper()
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: rotating + "-login"}}
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: rotating + "-login"}}
 	patch, err := json.Marshal(map[string]any{"stringData": map[string]string{"refresh_token": refresh}})
 	Expect(err).NotTo(HaveOccurred())
 	Expect(k8s.Patch(ctx, s, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
@@ -89,7 +90,7 @@ const rotationState = rotating + "-login-rotation"
 // state Secret as it is now; nil when absent.
 func (w *world) state(ctx context.Context) *corev1.Secret {
 	var s corev1.Secret
-	if err := k8s.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: rotationState}, &s); err != nil {
+	if err := k8s.Get(ctx, client.ObjectKey{Namespace: w.Namespace, Name: rotationState}, &s); err != nil {
 		return nil
 	}
 	return &s
@@ -108,18 +109,18 @@ func (w *world) intended(ctx context.Context) bool {
 }
 
 // refreshes is how many times a refresh token was sent.
-func (w *world) refreshes() int { return w.sim.UP42.Count(providersim.KindRefreshToken) }
+func (w *world) refreshes() int { return w.Sim.UP42.Count(providersim.KindRefreshToken) }
 
 func (w *world) issuing(ctx context.Context, pt *v1alpha1.ProviderToken, reason string) *metav1.Condition {
 	GinkgoHelper()
-	w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, reason)
-	return w.condition(ctx, pt, v1alpha1.TokenIssuedCondition)
+	w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, reason)
+	return w.Condition(ctx, pt, v1alpha1.TokenIssuedCondition)
 }
 
 // confirm sets the annotation that permits what cannot be undone.
 func (w *world) confirm(ctx context.Context, pt *v1alpha1.ProviderToken, value string) {
 	GinkgoHelper()
-	w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+	w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
 		pt.Annotations = map[string]string{v1alpha1.ConfirmAnnotation: value}
 	})
 }
@@ -150,16 +151,16 @@ func (w *world) crashes(ctx context.Context, after bool) *v1alpha1.ProviderToken
 	left := &atomic.Int32{}
 	left.Store(2)
 	died := make(chan struct{})
-	w.around = func(inner controller.Exchanger) controller.Exchanger {
+	w.Around = func(inner controller.Exchanger) controller.Exchanger {
 		return crash{Exchanger: inner, died: died, after: after, left: left}
 	}
-	stop := w.operator()
+	stop := w.Operator()
 	pt := w.rotated(ctx)
-	w.settle(ctx, pt)
-	w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
+	w.Settle(ctx, pt)
+	w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
 	Eventually(died).WithTimeout(10 * time.Second).Should(BeClosed())
 	stop()
-	w.around = nil
+	w.Around = nil
 	return pt
 }
 
@@ -176,7 +177,7 @@ func (f *faulty) set(fail func(r *http.Request) int) {
 }
 
 func (f *faulty) wrap(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(r *http.Request) (*http.Response, error) {
+	return testworld.RoundTripper(func(r *http.Request) (*http.Response, error) {
 		f.mu.Lock()
 		fail := f.fail
 		f.mu.Unlock()
@@ -195,52 +196,52 @@ var _ = Describe("a refresh token that is the credential", func() {
 
 	It("is replaced with each use, and kept where nobody else looks", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
-		stop := w.operator()
+		stop := w.Operator()
 		pt := w.rotated(ctx)
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 		for range 3 {
-			w.stepToRefresh(ctx, pt)
+			w.StepToRefresh(ctx, pt)
 		}
-		w.settle(ctx, pt)
+		w.Settle(ctx, pt)
 		Expect(w.refreshes()).To(Equal(4))
-		Expect(w.sim.UP42.Accepts(w.token(ctx, pt))).To(BeTrue())
+		Expect(w.Sim.UP42.Accepts(w.Token(ctx, pt))).To(BeTrue())
 		s := w.state(ctx)
 		Expect(s.Labels).To(HaveKeyWithValue(rotation.StateLabel, rotation.StateValue))
 		Expect(s.OwnerReferences).To(BeEmpty())
 		Expect(w.intended(ctx)).To(BeFalse())
-		target, err := json.Marshal(w.secret(ctx, pt))
+		target, err := json.Marshal(w.Secret(ctx, pt))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(string(target)).NotTo(ContainSubstring(string(s.Data["refresh_token"])))
 
 		By("going on after a restart, and with another ProviderToken of that name")
 		stop()
-		w.operator()
-		w.stepToRefresh(ctx, pt)
+		w.Operator()
+		w.StepToRefresh(ctx, pt)
 		Expect(k8s.Delete(ctx, pt)).To(Succeed())
-		Eventually(func() error { return client.IgnoreNotFound(k8s.Delete(ctx, w.secret(ctx, pt))) }).Should(Succeed())
+		Eventually(func() error { return client.IgnoreNotFound(k8s.Delete(ctx, w.Secret(ctx, pt))) }).Should(Succeed())
 		pt.ResourceVersion, pt.UID = "", ""
-		w.ready(ctx, w.create(ctx, pt))
+		w.Ready(ctx, w.Create(ctx, pt))
 		Expect(w.refreshes()).To(Equal(6))
 	})
 
 	It("counts API requests: a steady refresh is four writes and no read", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.rotated(ctx)
-		w.ready(ctx, pt)
-		w.stepToRefresh(ctx, pt)
-		w.settle(ctx, pt)
+		w.Ready(ctx, pt)
+		w.StepToRefresh(ctx, pt)
+		w.Settle(ctx, pt)
 		const refreshes = 3
-		served, sent := servedRequests(ctx), w.requests.snapshot()
+		served, sent := server.ServedRequests(ctx), w.Requests.Snapshot()
 		for range refreshes {
-			w.stepToRefresh(ctx, pt)
-			w.settle(ctx, pt)
+			w.StepToRefresh(ctx, pt)
+			w.Settle(ctx, pt)
 		}
-		served, sent = servedRequests(ctx).since(served), w.requests.snapshot().since(sent)
+		served, sent = server.ServedRequests(ctx).Since(served), w.Requests.Snapshot().Since(sent)
 		AddReportEntry("API requests", fmt.Sprintf("%d refreshes: the API server counted %v, of which the operator sent %v", refreshes, served, sent))
 		Expect(served["PUT secrets"]).To(Equal(3*refreshes), "intent, state and target")
-		Expect(served.sum("POST", "PUT", "PATCH", "APPLY", "DELETE")).To(Equal(4*refreshes), "all writes: %v", served)
-		Expect(sent.sum("GET")).To(BeZero(), "reads by the operator: %v", sent)
+		Expect(served.Sum("POST", "PUT", "PATCH", "APPLY", "DELETE")).To(Equal(4*refreshes), "all writes: %v", served)
+		Expect(sent.Sum("GET")).To(BeZero(), "reads by the operator: %v", sent)
 	})
 
 	It("is sent once more after a crash before it was sent, when the token at hand is nearly expired", func(ctx SpecContext) {
@@ -248,14 +249,14 @@ var _ = Describe("a refresh token that is the credential", func() {
 		pt := w.crashes(ctx, false)
 		Expect(w.refreshes()).To(Equal(1))
 		Expect(w.intended(ctx)).To(BeTrue(), "the intent is there before the request")
-		old := w.token(ctx, pt)
-		w.operator()
+		old := w.Token(ctx, pt)
+		w.Operator()
 		told := w.issuing(ctx, pt, v1alpha1.ReasonRefreshOutcomeUnknown)
 		Expect(told.Message).To(And(ContainSubstring("rotating-login"), ContainSubstring("works until")))
-		staysFor(quiet, w.refreshes, 1)
-		w.clock.SetTime(w.expiry(ctx, pt).Add(-time.Minute)) // within the lead, and the lost exchange is over
-		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
-		w.ready(ctx, pt)
+		testworld.StaysFor(quiet, w.refreshes, 1)
+		w.Clock.SetTime(w.expiry(ctx, pt).Add(-time.Minute)) // within the lead, and the lost exchange is over
+		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+		w.Ready(ctx, pt)
 		Expect(w.refreshes()).To(Equal(2))
 	})
 
@@ -263,50 +264,50 @@ var _ = Describe("a refresh token that is the credential", func() {
 		w := rotatingWorld(ctx)
 		pt := w.crashes(ctx, true)
 		Expect(w.refreshes()).To(Equal(2))
-		stop := w.operator()
+		stop := w.Operator()
 		w.issuing(ctx, pt, v1alpha1.ReasonRefreshOutcomeUnknown)
-		w.clock.SetTime(w.expiry(ctx, pt).Add(-time.Minute))
+		w.Clock.SetTime(w.expiry(ctx, pt).Add(-time.Minute))
 		told := w.issuing(ctx, pt, reauthorization)
 		Expect(told.Message).To(And(ContainSubstring(`put a new refresh token under key "refresh_token" of Secret "rotating-login"`), ContainSubstring("works until")))
-		Expect(w.condition(ctx, pt, v1alpha1.ReadyCondition).Status).To(Equal(metav1.ConditionTrue), "the token at hand has not expired")
+		Expect(w.Condition(ctx, pt, v1alpha1.ReadyCondition).Status).To(Equal(metav1.ConditionTrue), "the token at hand has not expired")
 		Expect(w.refreshes()).To(Equal(3), "one replay")
 
 		By("sending no probes, neither later nor after a restart")
-		w.clock.Step(10 * time.Minute)
-		w.becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, reauthorization)
-		w.clock.Step(48 * time.Hour)
+		w.Clock.Step(10 * time.Minute)
+		w.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, reauthorization)
+		w.Clock.Step(48 * time.Hour)
 		stop()
-		w.operator()
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+		w.Operator()
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
 			pt.Annotations = map[string]string{v1alpha1.RefreshRequestedAtAnnotation: "now"}
 		})
-		w.becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, reauthorization)
-		staysFor(quiet, w.refreshes, 3)
+		w.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, reauthorization)
+		testworld.StaysFor(quiet, w.refreshes, 3)
 
 		w.reauthorize(ctx, w.authorize(ctx))
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 		Expect(w.refreshes()).To(Equal(4))
 	})
 
 	DescribeTable("an answer that may or may not have used it up leaves the intent open",
 		func(ctx SpecContext, script providersim.Script, used bool) {
 			w := rotatingWorld(ctx)
-			w.operator()
+			w.Operator()
 			pt := w.rotated(ctx)
-			w.settle(ctx, pt)
-			w.sim.UP42.NextOf(providersim.KindRefreshToken, script)
-			w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
+			w.Settle(ctx, pt)
+			w.Sim.UP42.NextOf(providersim.KindRefreshToken, script)
+			w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
 			Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(2))
 			Eventually(func() bool { return w.intended(ctx) }).Should(BeTrue())
-			w.clock.Step(2 * time.Second) // the back-off of an ordinary failure
+			w.Clock.Step(2 * time.Second) // the back-off of an ordinary failure
 			w.issuing(ctx, pt, v1alpha1.ReasonRefreshOutcomeUnknown)
-			staysFor(quiet, w.refreshes, 2)
-			w.clock.SetTime(w.expiry(ctx, pt).Add(-time.Minute))
+			testworld.StaysFor(quiet, w.refreshes, 2)
+			w.Clock.SetTime(w.expiry(ctx, pt).Add(-time.Minute))
 			if used {
 				w.issuing(ctx, pt, reauthorization)
 			} else {
 				Eventually(func() bool { return w.intended(ctx) }).WithTimeout(10 * time.Second).Should(BeFalse())
-				w.ready(ctx, pt)
+				w.Ready(ctx, pt)
 			}
 			Expect(w.refreshes()).To(Equal(3))
 		},
@@ -322,18 +323,18 @@ var _ = Describe("a refresh token that is the credential", func() {
 	DescribeTable("a refusal for another reason did not use it up",
 		func(ctx SpecContext, script providersim.Script, wait time.Duration) {
 			w := rotatingWorld(ctx)
-			w.operator()
+			w.Operator()
 			pt := w.rotated(ctx)
-			w.settle(ctx, pt)
-			w.sim.UP42.NextOf(providersim.KindRefreshToken, script)
-			w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
+			w.Settle(ctx, pt)
+			w.Sim.UP42.NextOf(providersim.KindRefreshToken, script)
+			w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
 			Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(2))
 			Eventually(func() bool { return w.intended(ctx) }).Should(BeFalse())
-			old := w.token(ctx, pt)
-			Eventually(func() metav1.ConditionStatus { return w.condition(ctx, pt, v1alpha1.TokenIssuedCondition).Status }).
+			old := w.Token(ctx, pt)
+			Eventually(func() metav1.ConditionStatus { return w.Condition(ctx, pt, v1alpha1.TokenIssuedCondition).Status }).
 				WithTimeout(10 * time.Second).Should(Equal(metav1.ConditionFalse))
-			w.clock.Step(wait)
-			Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+			w.Clock.Step(wait)
+			Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
 		},
 		Entry("503", providersim.Status(503), time.Minute),
 		Entry("429", providersim.Status(429), time.Minute),
@@ -344,180 +345,180 @@ var _ = Describe("a refresh token that is the credential", func() {
 
 	It("says at once that a person is needed when the provider does not take it", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.rotated(ctx)
-		w.settle(ctx, pt)
-		w.sim.UP42.KillSessions()
-		w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
+		w.Settle(ctx, pt)
+		w.Sim.UP42.KillSessions()
+		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
 		told := w.issuing(ctx, pt, reauthorization)
 		Expect(told.Message).To(ContainSubstring("refused"))
-		w.clock.Step(48 * time.Hour)
-		w.becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, reauthorization)
+		w.Clock.Step(48 * time.Hour)
+		w.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, reauthorization)
 		Expect(w.refreshes()).To(Equal(2))
 
 		By("trying it once more for each confirmation")
 		w.confirm(ctx, pt, "1")
 		Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(3))
-		w.becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, reauthorization)
-		staysFor(quiet, w.refreshes, 3)
+		w.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, reauthorization)
+		testworld.StaysFor(quiet, w.refreshes, 3)
 		w.reauthorize(ctx, w.authorize(ctx))
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 	})
 
 	It("is not used by two operators at once", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
-		first := w.operator()
+		first := w.Operator()
 		pt := w.rotated(ctx)
-		w.settle(ctx, pt)
+		w.Settle(ctx, pt)
 		gate := providersim.NewGate()
-		w.sim.UP42.NextOf(providersim.KindRefreshToken, providersim.Hold(gate))
-		w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
+		w.Sim.UP42.NextOf(providersim.KindRefreshToken, providersim.Hold(gate))
+		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
 		Expect(gate.Await(ctx, 1)).To(Succeed())
 
 		By("starting a second one while the first one's request is under way")
-		w.operator()
+		w.Operator()
 		w.issuing(ctx, pt, v1alpha1.ReasonRefreshOutcomeUnknown)
-		staysFor(quiet, w.refreshes, 2)
-		old := w.token(ctx, pt)
+		testworld.StaysFor(quiet, w.refreshes, 2)
+		old := w.Token(ctx, pt)
 		gate.Release()
-		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
-		w.ready(ctx, pt)
+		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+		w.Ready(ctx, pt)
 		first()
-		w.stepToRefresh(ctx, pt)
-		Expect(w.sim.UP42.Sessions()).To(Equal(1), "nobody reused a token")
+		w.StepToRefresh(ctx, pt)
+		Expect(w.Sim.UP42.Sessions()).To(Equal(1), "nobody reused a token")
 		Expect(w.refreshes()).To(Equal(3))
 	})
 
 	It("is used once by many operators that come due together", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
 		for range 3 {
-			w.operator()
+			w.Operator()
 		}
 		pt := w.rotated(ctx)
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 		for range 4 {
-			w.stepToRefresh(ctx, pt)
+			w.StepToRefresh(ctx, pt)
 		}
-		Expect(w.sim.UP42.Sessions()).To(Equal(1), "nobody reused a token")
-		for _, c := range w.sim.UP42.Calls() {
+		Expect(w.Sim.UP42.Sessions()).To(Equal(1), "nobody reused a token")
+		for _, c := range w.Sim.UP42.Calls() {
 			Expect(c.Status).To(Equal(http.StatusOK))
 		}
 	})
 
 	It("belongs to one ProviderToken, until that is gone", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.rotated(ctx)
-		w.ready(ctx, pt)
-		other := w.wanted(rotating)
+		w.Ready(ctx, pt)
+		other := w.Wanted(rotating)
 		other.Name = "other"
-		w.create(ctx, other)
+		w.Create(ctx, other)
 		told := w.issuing(ctx, other, v1alpha1.ReasonCredentialInUse)
 		Expect(told.Message).To(ContainSubstring(`ProviderToken "rotating" uses the refresh token`))
 		Expect(w.refreshes()).To(Equal(1))
 
 		Expect(k8s.Delete(ctx, pt)).To(Succeed())
-		w.clock.Step(31 * time.Second)
-		w.ready(ctx, other)
-		Expect(w.state(ctx).Annotations).To(HaveKeyWithValue(rotation.ClaimAnnotation, w.namespace+"/other"))
+		w.Clock.Step(31 * time.Second)
+		w.Ready(ctx, other)
+		Expect(w.state(ctx).Annotations).To(HaveKeyWithValue(rotation.ClaimAnnotation, w.Namespace+"/other"))
 	})
 
 	It("is not kept in a Secret that is somebody else's", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
-		w.operator()
-		mine := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: rotationState}, StringData: map[string]string{"mine": "mine"}}
+		w.Operator()
+		mine := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: rotationState}, StringData: map[string]string{"mine": "mine"}}
 		Expect(k8s.Create(ctx, mine)).To(Succeed())
 		pt := w.rotated(ctx)
 		w.issuing(ctx, pt, v1alpha1.ReasonOperatorStateUnavailable)
 		Expect(w.refreshes()).To(BeZero())
 		Expect(w.state(ctx).ResourceVersion).To(Equal(mine.ResourceVersion))
 		Expect(k8s.Delete(ctx, mine)).To(Succeed())
-		w.clock.Step(31 * time.Second)
-		w.ready(ctx, pt)
+		w.Clock.Step(31 * time.Second)
+		w.Ready(ctx, pt)
 	})
 
 	It("is not used out of a restored backup before a person says so", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
-		stop := w.operator()
+		stop := w.Operator()
 		pt := w.rotated(ctx)
 		w.confirm(ctx, pt, "long ago")
-		w.ready(ctx, pt)
-		w.stepToRefresh(ctx, pt)
-		w.settle(ctx, pt)
+		w.Ready(ctx, pt)
+		w.StepToRefresh(ctx, pt)
+		w.Settle(ctx, pt)
 		stop()
 		backup := w.state(ctx)
 		Expect(k8s.Delete(ctx, backup.DeepCopy())).To(Succeed())
 		backup.ResourceVersion, backup.UID = "", ""
 		Expect(k8s.Create(ctx, backup)).To(Succeed())
-		w.operator()
-		w.clock.Step(time.Hour)
+		w.Operator()
+		w.Clock.Step(time.Hour)
 		w.issuing(ctx, pt, v1alpha1.ReasonRestoredState)
-		staysFor(quiet, w.refreshes, 2)
+		testworld.StaysFor(quiet, w.refreshes, 2)
 		w.confirm(ctx, pt, "now")
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 		Expect(w.refreshes()).To(Equal(3))
 	})
 
 	It("is not started anew where its record is missing, before a person says so or brings another one", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
-		stop := w.operator()
+		stop := w.Operator()
 		pt := w.rotated(ctx)
-		w.ready(ctx, pt)
-		w.settle(ctx, pt)
+		w.Ready(ctx, pt)
+		w.Settle(ctx, pt)
 		stop()
 		Expect(k8s.Delete(ctx, w.state(ctx))).To(Succeed())
-		w.operator()
-		w.clock.Step(time.Hour)
+		w.Operator()
+		w.Clock.Step(time.Hour)
 		w.issuing(ctx, pt, v1alpha1.ReasonRestoredState)
-		staysFor(quiet, w.refreshes, 1)
+		testworld.StaysFor(quiet, w.refreshes, 1)
 		w.reauthorize(ctx, w.authorize(ctx))
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 	})
 
 	It("is recorded again by an operator that remembers it when somebody deletes the record", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
 		gate := providersim.NewGate()
-		w.operator()
+		w.Operator()
 		pt := w.rotated(ctx)
-		w.settle(ctx, pt)
-		w.sim.UP42.NextOf(providersim.KindRefreshToken, providersim.HoldAnswer(gate))
-		w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
+		w.Settle(ctx, pt)
+		w.Sim.UP42.NextOf(providersim.KindRefreshToken, providersim.HoldAnswer(gate))
+		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
 		Expect(gate.Await(ctx, 1)).To(Succeed())
 		Expect(k8s.Delete(ctx, w.state(ctx))).To(Succeed())
-		old := w.token(ctx, pt)
+		old := w.Token(ctx, pt)
 		gate.Release()
-		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
 
 		By("remembering it between two uses as well")
-		w.settle(ctx, pt)
+		w.Settle(ctx, pt)
 		Expect(k8s.Delete(ctx, w.state(ctx))).To(Succeed())
-		w.stepToRefresh(ctx, pt)
-		w.stepToRefresh(ctx, pt)
-		Expect(w.sim.UP42.Sessions()).To(Equal(1))
+		w.StepToRefresh(ctx, pt)
+		w.StepToRefresh(ctx, pt)
+		Expect(w.Sim.UP42.Sessions()).To(Equal(1))
 	})
 
 	It("does not go back to one that a tool puts back", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
-		w.operator()
+		w.Operator()
 		first := w.authorize(ctx)
-		w.credentials(ctx, rotating, map[string]string{"refresh_token": first})
-		pt := w.create(ctx, w.wanted(rotating))
-		w.ready(ctx, pt)
+		w.Credentials(ctx, rotating, map[string]string{"refresh_token": first})
+		pt := w.Create(ctx, w.Wanted(rotating))
+		w.Ready(ctx, pt)
 		w.reauthorize(ctx, w.authorize(ctx))
-		w.stepToRefresh(ctx, pt)
+		w.StepToRefresh(ctx, pt)
 		w.reauthorize(ctx, first)
-		w.stepToRefresh(ctx, pt)
-		Expect(w.sim.UP42.Sessions()).To(Equal(2), "nobody reused a token")
+		w.StepToRefresh(ctx, pt)
+		Expect(w.Sim.UP42.Sessions()).To(Equal(2), "nobody reused a token")
 	})
 
 	It("waits in memory while it cannot be stored, and nothing is published or sent before", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
 		api := &faulty{}
-		w.faults = api.wrap
-		w.operator()
+		w.Faults = api.wrap
+		w.Operator()
 		pt := w.rotated(ctx)
-		w.settle(ctx, pt)
-		old := w.token(ctx, pt)
+		w.Settle(ctx, pt)
+		old := w.Token(ctx, pt)
 		var writes atomic.Int32
 		api.set(func(*http.Request) int {
 			if writes.Add(1) == 1 {
@@ -525,27 +526,27 @@ var _ = Describe("a refresh token that is the credential", func() {
 			}
 			return http.StatusServiceUnavailable
 		})
-		w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
+		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
 		told := w.issuing(ctx, pt, v1alpha1.ReasonOperatorStateUnavailable)
 		Expect(told.Message).To(And(ContainSubstring(rotationState), ContainSubstring("works until")))
-		staysFor(quiet, func() bool { return w.token(ctx, pt) == old && w.refreshes() == 2 }, true)
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+		testworld.StaysFor(quiet, func() bool { return w.Token(ctx, pt) == old && w.refreshes() == 2 }, true)
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
 			pt.Annotations = map[string]string{v1alpha1.RefreshRequestedAtAnnotation: "now"}
 		})
-		staysFor(quiet, w.refreshes, 2)
+		testworld.StaysFor(quiet, w.refreshes, 2)
 		api.set(nil)
-		w.clock.Step(31 * time.Second)
-		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
-		w.ready(ctx, pt)
-		w.stepToRefresh(ctx, pt)
-		Expect(w.sim.UP42.Sessions()).To(Equal(1), "nobody reused a token")
+		w.Clock.Step(31 * time.Second)
+		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+		w.Ready(ctx, pt)
+		w.StepToRefresh(ctx, pt)
+		Expect(w.Sim.UP42.Sessions()).To(Equal(1), "nobody reused a token")
 	})
 
 	It("is not sent when the intent cannot be written, and not counted as sent when that was lost on the way", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
 		api := &faulty{}
-		w.faults = func(next http.RoundTripper) http.RoundTripper {
-			lossy := roundTripper(func(r *http.Request) (*http.Response, error) {
+		w.Faults = func(next http.RoundTripper) http.RoundTripper {
+			lossy := testworld.RoundTripper(func(r *http.Request) (*http.Response, error) {
 				resp, err := next.RoundTrip(r)
 				if err == nil && r.Method == http.MethodPut && r.Header.Get("Lose") != "" {
 					_ = resp.Body.Close()
@@ -555,9 +556,9 @@ var _ = Describe("a refresh token that is the credential", func() {
 			})
 			return api.wrap(lossy)
 		}
-		w.operator()
+		w.Operator()
 		pt := w.rotated(ctx)
-		w.settle(ctx, pt)
+		w.Settle(ctx, pt)
 		var writes atomic.Int32
 		api.set(func(r *http.Request) int {
 			switch writes.Add(1) {
@@ -568,50 +569,50 @@ var _ = Describe("a refresh token that is the credential", func() {
 			}
 			return 0
 		})
-		old := w.token(ctx, pt)
-		w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
+		old := w.Token(ctx, pt)
+		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
 		w.issuing(ctx, pt, v1alpha1.ReasonOperatorStateUnavailable)
 		Expect(w.refreshes()).To(Equal(1))
-		w.clock.Step(2 * time.Second)
+		w.Clock.Step(2 * time.Second)
 		Eventually(writes.Load).WithTimeout(10 * time.Second).Should(BeNumerically(">=", 2))
 		Eventually(func() bool { return w.intended(ctx) }).WithTimeout(10 * time.Second).Should(BeTrue())
 		Expect(w.refreshes()).To(Equal(1))
-		w.clock.Step(5 * time.Second)
-		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+		w.Clock.Step(5 * time.Second)
+		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
 		Expect(w.refreshes()).To(Equal(2))
 	})
 
 	It("has a state that is nobody's target", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.rotated(ctx)
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 		before := w.state(ctx).ResourceVersion
-		w.plantPredict(ctx)
-		thief := w.wanted("plantpredict")
+		w.PlantPredict(ctx)
+		thief := w.Wanted("plantpredict")
 		thief.Name, thief.Spec.Target = "thief", &v1alpha1.Target{SecretName: rotationState}
-		w.create(ctx, thief)
-		w.becomes(ctx, thief, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetConflict)
-		own := w.wanted(rotating)
+		w.Create(ctx, thief)
+		w.Becomes(ctx, thief, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetConflict)
+		own := w.Wanted(rotating)
 		own.Name, own.Spec.Target = "own", &v1alpha1.Target{SecretName: rotationState}
-		w.create(ctx, own)
-		got := w.becomes(ctx, own, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetConflict)
+		w.Create(ctx, own)
+		got := w.Becomes(ctx, own, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetConflict)
 		Expect(got.Status.Failure.Reason).To(Equal(v1alpha1.ReasonTargetConflict))
 		Expect(w.state(ctx).ResourceVersion).To(Equal(before))
 	})
 
 	It("keeps the successor even of an answer that makes no sense otherwise", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
-		w.operator()
+		w.Operator()
 		pt := w.rotated(ctx)
-		w.settle(ctx, pt)
+		w.Settle(ctx, pt)
 		next := w.authorize(ctx)
-		w.sim.UP42.NextOf(providersim.KindRefreshToken, providersim.JSON(200, `{"access_token":"a","token_type":"\u0007","refresh_token":"`+next+`"}`))
-		w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
+		w.Sim.UP42.NextOf(providersim.KindRefreshToken, providersim.JSON(200, `{"access_token":"a","token_type":"\u0007","refresh_token":"`+next+`"}`))
+		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
 		Eventually(func() string { return string(w.state(ctx).Data["refresh_token"]) }).WithTimeout(10 * time.Second).Should(Equal(next))
 		Expect(w.intended(ctx)).To(BeFalse())
-		w.clock.Step(2 * time.Second)
-		w.ready(ctx, pt)
+		w.Clock.Step(2 * time.Second)
+		w.Ready(ctx, pt)
 		Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(3))
 	})
 })
@@ -619,7 +620,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 // expiry of the token in the target.
 func (w *world) expiry(ctx context.Context, pt *v1alpha1.ProviderToken) time.Time {
 	GinkgoHelper()
-	s := w.secret(ctx, pt)
+	s := w.Secret(ctx, pt)
 	Expect(s).NotTo(BeNil())
 	at, err := time.Parse(time.RFC3339, s.Annotations[v1alpha1.ExpiresAtAnnotation])
 	Expect(err).NotTo(HaveOccurred())

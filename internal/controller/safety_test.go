@@ -17,10 +17,11 @@ import (
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/providersim"
+	testworld "github.com/providertoken/operator/test/world"
 )
 
 // soon is how long a repair may take; real time.
-const soon = 2 * time.Second
+const soon = 10 * time.Second
 
 // quiet is how long to look for something that must not happen; real time.
 const quiet = 400 * time.Millisecond
@@ -28,10 +29,10 @@ const quiet = 400 * time.Millisecond
 var _ = Describe("a token that is valid", func() {
 	It("is not minted again by a restart, nor when status was lost meanwhile", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		stop := w.operator()
-		pt := w.plantPredict(ctx)
-		w.ready(ctx, pt)
-		token := w.token(ctx, pt)
+		stop := w.Operator()
+		pt := w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
+		token := w.Token(ctx, pt)
 		stop()
 
 		lost := &v1alpha1.ProviderToken{}
@@ -39,47 +40,47 @@ var _ = Describe("a token that is valid", func() {
 		lost.Status = v1alpha1.ProviderTokenStatus{}
 		Expect(k8s.Status().Update(ctx, lost)).To(Succeed())
 
-		w.clock.Step(10 * time.Minute)
-		w.operator()
-		w.ready(ctx, pt)
-		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
-		Expect(w.token(ctx, pt)).To(Equal(token))
+		w.Clock.Step(10 * time.Minute)
+		w.Operator()
+		w.Ready(ctx, pt)
+		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 1)
+		Expect(w.Token(ctx, pt)).To(Equal(token))
 
 		By("being refreshed when it was due all along")
-		w.stepToRefresh(ctx, pt)
-		Expect(w.sim.PlantPredict.Issued()).To(Equal(2))
+		w.StepToRefresh(ctx, pt)
+		Expect(w.Sim.PlantPredict.Issued()).To(Equal(2))
 	})
 
 	It("is back soon after its Secret was deleted, without another mint", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.plantPredict(ctx)
-		w.ready(ctx, pt)
-		token := w.token(ctx, pt)
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
+		token := w.Token(ctx, pt)
 
-		Expect(k8s.Delete(ctx, w.secret(ctx, pt))).To(Succeed())
-		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(Equal(token))
-		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
+		Expect(k8s.Delete(ctx, w.Secret(ctx, pt))).To(Succeed())
+		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(Equal(token))
+		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 1)
 	})
 
 	DescribeTable("is put back when its Secret was edited", func(ctx SpecContext, edit func(*corev1.Secret)) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.plantPredict(ctx)
-		w.ready(ctx, pt)
-		before := w.secret(ctx, pt)
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
+		before := w.Secret(ctx, pt)
 
 		edited := before.DeepCopy()
 		edit(edited)
 		Expect(k8s.Update(ctx, edited)).To(Succeed())
 		Eventually(func(g Gomega) {
-			now := w.secret(ctx, pt)
+			now := w.Secret(ctx, pt)
 			g.Expect(now.Data).To(Equal(before.Data))
 			g.Expect(now.Annotations).To(Equal(before.Annotations))
 			g.Expect(now.Labels).To(Equal(before.Labels))
 			g.Expect(now.OwnerReferences).To(Equal(before.OwnerReferences))
 		}).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(Succeed())
-		Expect(w.sim.PlantPredict.Calls()).To(HaveLen(1))
+		Expect(w.Sim.PlantPredict.Calls()).To(HaveLen(1))
 	},
 		Entry("in its token", func(s *corev1.Secret) { s.Data["token"] = []byte("garbage") }),
 		Entry("by another key", func(s *corev1.Secret) { s.Data["extra"] = []byte("x") }),
@@ -91,37 +92,37 @@ var _ = Describe("a token that is valid", func() {
 
 	DescribeTable("survives what a provider answers, and Ready with it", func(ctx SpecContext, script providersim.Script, reason string) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.plantPredict(ctx)
-		got := w.ready(ctx, pt)
-		token := w.token(ctx, pt)
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		got := w.Ready(ctx, pt)
+		token := w.Token(ctx, pt)
 		transition := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ReadyCondition).LastTransitionTime
-		w.settle(ctx, pt)
+		w.Settle(ctx, pt)
 
-		w.sim.PlantPredict.Always(script)
-		w.clock.SetTime(got.Status.RefreshAt.Time)
-		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, reason)
-		Expect(w.token(ctx, pt)).To(Equal(token))
-		now := w.condition(ctx, pt, v1alpha1.ReadyCondition)
+		w.Sim.PlantPredict.Always(script)
+		w.Clock.SetTime(got.Status.RefreshAt.Time)
+		w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, reason)
+		Expect(w.Token(ctx, pt)).To(Equal(token))
+		now := w.Condition(ctx, pt, v1alpha1.ReadyCondition)
 		Expect(now.Status).To(Equal(metav1.ConditionTrue))
 		Expect(now.LastTransitionTime).To(Equal(transition))
-		Expect(w.condition(ctx, pt, v1alpha1.StalledCondition)).To(BeNil())
-		Expect(w.condition(ctx, pt, v1alpha1.ReconcilingCondition)).To(BeNil())
-		Expect(w.condition(ctx, pt, v1alpha1.TokenIssuedCondition).Message).To(ContainSubstring("works until " + got.Status.Token.ExpiresAt.UTC().Format(time.RFC3339)))
+		Expect(w.Condition(ctx, pt, v1alpha1.StalledCondition)).To(BeNil())
+		Expect(w.Condition(ctx, pt, v1alpha1.ReconcilingCondition)).To(BeNil())
+		Expect(w.Condition(ctx, pt, v1alpha1.TokenIssuedCondition).Message).To(ContainSubstring("works until " + got.Status.Token.ExpiresAt.UTC().Format(time.RFC3339)))
 
 		By("turning unready at the moment of expiry, and not before")
-		w.clock.SetTime(got.Status.Token.ExpiresAt.Add(-time.Second))
-		staysFor(quiet, func() metav1.ConditionStatus { return w.condition(ctx, pt, v1alpha1.ReadyCondition).Status }, metav1.ConditionTrue)
-		w.clock.Step(time.Second)
-		w.becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
+		w.Clock.SetTime(got.Status.Token.ExpiresAt.Add(-time.Second))
+		testworld.StaysFor(quiet, func() metav1.ConditionStatus { return w.Condition(ctx, pt, v1alpha1.ReadyCondition).Status }, metav1.ConditionTrue)
+		w.Clock.Step(time.Second)
+		w.Becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
 
 		By("recovering by itself")
-		w.sim.PlantPredict.Clear()
+		w.Sim.PlantPredict.Clear()
 		Eventually(func() bool {
-			w.clock.Step(time.Minute)
-			return w.sim.PlantPredict.Accepts(w.token(ctx, pt))
+			w.Clock.Step(time.Minute)
+			return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt))
 		}).WithTimeout(10 * time.Second).WithPolling(50 * time.Millisecond).Should(BeTrue())
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 	},
 		Entry("garbage with status 200", providersim.Garbage200(), v1alpha1.ReasonProviderUnavailable),
 		Entry("nothing with status 200", providersim.Empty200(), v1alpha1.ReasonProviderUnavailable),
@@ -135,72 +136,72 @@ var _ = Describe("a token that is valid", func() {
 
 	It("is replaced within a minute after a long outage", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.plantPredict(ctx)
-		got := w.ready(ctx, pt)
-		w.settle(ctx, pt)
-		w.sim.PlantPredict.Always(providersim.Status(502))
-		w.clock.SetTime(got.Status.RefreshAt.Time)
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		got := w.Ready(ctx, pt)
+		w.Settle(ctx, pt)
+		w.Sim.PlantPredict.Always(providersim.Status(502))
+		w.Clock.SetTime(got.Status.RefreshAt.Time)
 		for range 40 { // each step lets one attempt or more fail
-			calls := len(w.sim.PlantPredict.Calls())
+			calls := len(w.Sim.PlantPredict.Calls())
 			Eventually(func() int {
-				w.clock.Step(30 * time.Second)
-				return len(w.sim.PlantPredict.Calls())
+				w.Clock.Step(30 * time.Second)
+				return len(w.Sim.PlantPredict.Calls())
 			}).WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(BeNumerically(">", calls))
 		}
-		w.becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
+		w.Becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
 
-		w.sim.PlantPredict.Clear()
-		w.clock.Step(time.Minute)
-		w.ready(ctx, pt)
+		w.Sim.PlantPredict.Clear()
+		w.Clock.Step(time.Minute)
+		w.Ready(ctx, pt)
 	})
 
 	It("keeps saying what is wrong across a restart", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		stop := w.operator()
-		pt := w.plantPredict(ctx)
-		got := w.ready(ctx, pt)
-		w.settle(ctx, pt)
-		w.sim.PlantPredict.Always(providersim.Status(503))
-		w.clock.SetTime(got.Status.RefreshAt.Time)
-		w.becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable)
+		stop := w.Operator()
+		pt := w.PlantPredict(ctx)
+		got := w.Ready(ctx, pt)
+		w.Settle(ctx, pt)
+		w.Sim.PlantPredict.Always(providersim.Status(503))
+		w.Clock.SetTime(got.Status.RefreshAt.Time)
+		w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable)
 		stop()
-		before := w.condition(ctx, pt, v1alpha1.TokenIssuedCondition)
+		before := w.Condition(ctx, pt, v1alpha1.TokenIssuedCondition)
 
 		gate := providersim.NewGate()
 		DeferCleanup(gate.Release)
-		w.sim.PlantPredict.Always(providersim.Hold(gate))
-		w.operator()
+		w.Sim.PlantPredict.Always(providersim.Hold(gate))
+		w.Operator()
 		Expect(gate.Await(ctx, 1)).To(Succeed())
-		staysFor(quiet, func() *metav1.Condition { return w.condition(ctx, pt, v1alpha1.TokenIssuedCondition) }, before)
+		testworld.StaysFor(quiet, func() *metav1.Condition { return w.Condition(ctx, pt, v1alpha1.TokenIssuedCondition) }, before)
 	}, SpecTimeout(30*time.Second))
 
 	It("turns unready at its expiry while suspended, and is repaired until then", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.plantPredict(ctx)
-		got := w.ready(ctx, pt)
-		token := w.token(ctx, pt)
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = true })
-		w.ready(ctx, pt)
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		got := w.Ready(ctx, pt)
+		token := w.Token(ctx, pt)
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = true })
+		w.Ready(ctx, pt)
 
-		Expect(k8s.Delete(ctx, w.secret(ctx, pt))).To(Succeed())
-		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(soon).Should(Equal(token))
-		w.settle(ctx, pt)
-		w.clock.SetTime(got.Status.Token.ExpiresAt.Time)
-		w.becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
-		Expect(w.sim.PlantPredict.Calls()).To(HaveLen(1))
+		Expect(k8s.Delete(ctx, w.Secret(ctx, pt))).To(Succeed())
+		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(soon).Should(Equal(token))
+		w.Settle(ctx, pt)
+		w.Clock.SetTime(got.Status.Token.ExpiresAt.Time)
+		w.Becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
+		Expect(w.Sim.PlantPredict.Calls()).To(HaveLen(1))
 
 		By("being replaced once it is resumed")
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = false })
-		w.ready(ctx, pt)
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = false })
+		w.Ready(ctx, pt)
 	})
 
 	It("is not minted again by annotations and labels, and once by each refresh request", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.plantPredict(ctx)
-		w.ready(ctx, pt)
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
 		annotate := func(key, value string) {
 			GinkgoHelper()
 			patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q},"labels":{"churn":%q}}}`, key, value, value)
@@ -209,64 +210,64 @@ var _ = Describe("a token that is valid", func() {
 		for i := range 20 {
 			annotate("example.com/churn", fmt.Sprint(i))
 		}
-		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
+		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 1)
 
 		annotate(v1alpha1.RefreshRequestedAtAnnotation, "one")
-		Eventually(w.sim.PlantPredict.Issued).WithTimeout(soon).Should(Equal(2))
-		Eventually(func() string { return w.secret(ctx, pt).Annotations[v1alpha1.RefreshHandledAnnotation] }).WithTimeout(soon).Should(Equal("one"))
+		Eventually(w.Sim.PlantPredict.Issued).WithTimeout(soon).Should(Equal(2))
+		Eventually(func() string { return w.Secret(ctx, pt).Annotations[v1alpha1.RefreshHandledAnnotation] }).WithTimeout(soon).Should(Equal("one"))
 		Eventually(func(g Gomega) {
 			var got v1alpha1.ProviderToken
 			g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &got)).To(Succeed())
 			g.Expect(got.Status.RefreshHandled).To(Equal("one"))
 		}).WithTimeout(soon).Should(Succeed())
 		annotate("example.com/churn", "more")
-		staysFor(quiet, w.sim.PlantPredict.Issued, 2)
+		testworld.StaysFor(quiet, w.Sim.PlantPredict.Issued, 2)
 
 		By("using the request up on a definite failure")
-		w.clock.Step(time.Second) // the catalog allows PlantPredict two exchanges a second
-		w.sim.PlantPredict.Always(providersim.JSON(400, `{"error":"unauthorized_client"}`))
+		w.Clock.Step(time.Second) // the catalog allows PlantPredict two exchanges a second
+		w.Sim.PlantPredict.Always(providersim.JSON(400, `{"error":"unauthorized_client"}`))
 		annotate(v1alpha1.RefreshRequestedAtAnnotation, "two")
 		Eventually(func(g Gomega) {
 			var got v1alpha1.ProviderToken
 			g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &got)).To(Succeed())
 			g.Expect(got.Status.RefreshHandled).To(Equal("two"))
 		}).WithTimeout(soon).Should(Succeed())
-		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 3)
-		w.ready(ctx, pt)
+		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 3)
+		w.Ready(ctx, pt)
 	})
 
 	It("is not minted twice while the watch of its Secret lags behind", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.gate = newWatchGate(targetWatch)
-		w.operator()
-		pt := w.plantPredict(ctx)
-		w.ready(ctx, pt)
-		w.gate.shut()
-		DeferCleanup(w.gate.open)
-		w.stepToRefresh(ctx, pt) // by now the cache is a whole token behind
-		w.settle(ctx, pt)
+		w.Gate = testworld.NewWatchGate(testworld.TargetWatch)
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
+		w.Gate.Shut()
+		DeferCleanup(w.Gate.Open)
+		w.StepToRefresh(ctx, pt) // by now the cache is a whole token behind
+		w.Settle(ctx, pt)
 		poke := func(i int) {
-			w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+			w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
 				pt.Spec.Refresh = &v1alpha1.RefreshPolicy{MinimumLead: &metav1.Duration{Duration: time.Duration(120+i) * time.Second}}
 			})
-			w.ready(ctx, pt)
+			w.Ready(ctx, pt)
 		}
 		for i := range 5 {
 			poke(i + 1)
 		}
-		Expect(w.sim.PlantPredict.Issued()).To(Equal(2))
-		w.gate.open()
-		w.gate.shut()
-		staysFor(quiet, w.sim.PlantPredict.Issued, 2)
-		w.ready(ctx, pt)
+		Expect(w.Sim.PlantPredict.Issued()).To(Equal(2))
+		w.Gate.Open()
+		w.Gate.Shut()
+		testworld.StaysFor(quiet, w.Sim.PlantPredict.Issued, 2)
+		w.Ready(ctx, pt)
 	})
 
 	It("is adopted after a restore, with no mint", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		stop := w.operator()
-		pt := w.plantPredict(ctx)
-		w.ready(ctx, pt)
-		backup, secret := w.wanted("plantpredict"), w.secret(ctx, pt)
+		stop := w.Operator()
+		pt := w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
+		backup, secret := w.Wanted("plantpredict"), w.Secret(ctx, pt)
 		stop()
 
 		// What a backup tool puts back: new UIDs, no owner references, no status.
@@ -274,210 +275,210 @@ var _ = Describe("a token that is valid", func() {
 		Expect(k8s.Delete(ctx, secret)).To(Succeed())
 		secret.ObjectMeta = metav1.ObjectMeta{Namespace: secret.Namespace, Name: secret.Name, Labels: secret.Labels, Annotations: secret.Annotations}
 		Expect(k8s.Create(ctx, secret)).To(Succeed())
-		w.create(ctx, backup)
+		w.Create(ctx, backup)
 
-		w.operator()
-		w.ready(ctx, backup)
+		w.Operator()
+		w.Ready(ctx, backup)
 		Eventually(func(g Gomega) {
-			refs := w.secret(ctx, backup).OwnerReferences
+			refs := w.Secret(ctx, backup).OwnerReferences
 			g.Expect(refs).To(HaveLen(1))
 			g.Expect(refs[0].UID).To(Equal(backup.UID))
 		}).WithTimeout(soon).Should(Succeed())
-		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
+		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 1)
 	})
 
 	DescribeTable("is kept when its ProviderToken is deleted with --cascade=orphan, however late the operator learns of it",
 		func(ctx SpecContext, meanwhile func(SpecContext, *world, *v1alpha1.ProviderToken)) {
 			w := newWorld(ctx)
-			w.gate = newWatchGate(tokenWatch)
-			w.operator()
-			pt := w.plantPredict(ctx)
-			w.ready(ctx, pt)
-			w.settle(ctx, pt)
-			w.gate.shut()
-			open := sync.OnceFunc(w.gate.open)
+			w.Gate = testworld.NewWatchGate(testworld.TokenWatch)
+			w.Operator()
+			pt := w.PlantPredict(ctx)
+			w.Ready(ctx, pt)
+			w.Settle(ctx, pt)
+			w.Gate.Shut()
+			open := sync.OnceFunc(w.Gate.Open)
 			DeferCleanup(open)
 
 			Expect(k8s.Delete(ctx, pt, client.PropagationPolicy(metav1.DeletePropagationOrphan))).To(Succeed())
 			// The garbage collector's part, which does not run here.
-			s := w.secret(ctx, pt)
+			s := w.Secret(ctx, pt)
 			s.OwnerReferences = nil
 			Expect(k8s.Update(ctx, s)).To(Succeed())
 			meanwhile(ctx, w, pt)
-			staysFor(quiet, func() int { return len(w.secret(ctx, pt).OwnerReferences) }, 0)
-			w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Finalizers = nil })
-			staysFor(quiet, func() int { return len(w.secret(ctx, pt).OwnerReferences) }, 0)
+			testworld.StaysFor(quiet, func() int { return len(w.Secret(ctx, pt).OwnerReferences) }, 0)
+			w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Finalizers = nil })
+			testworld.StaysFor(quiet, func() int { return len(w.Secret(ctx, pt).OwnerReferences) }, 0)
 			open()
-			staysFor(quiet, func() int { return len(w.secret(ctx, pt).OwnerReferences) }, 0)
-			Expect(w.sim.PlantPredict.Accepts(w.token(ctx, pt))).To(BeTrue())
+			testworld.StaysFor(quiet, func() int { return len(w.Secret(ctx, pt).OwnerReferences) }, 0)
+			Expect(w.Sim.PlantPredict.Accepts(w.Token(ctx, pt))).To(BeTrue())
 		},
 		Entry("while nothing else happens", func(SpecContext, *world, *v1alpha1.ProviderToken) {}),
 		Entry("while it is being refreshed", func(ctx SpecContext, w *world, pt *v1alpha1.ProviderToken) {
 			var got v1alpha1.ProviderToken
 			Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &got)).To(Succeed())
-			w.clock.SetTime(got.Status.RefreshAt.Time)
-			Eventually(w.sim.PlantPredict.Issued).WithTimeout(soon).Should(Equal(2))
+			w.Clock.SetTime(got.Status.RefreshAt.Time)
+			Eventually(w.Sim.PlantPredict.Issued).WithTimeout(soon).Should(Equal(2))
 		}),
 	)
 
 	It("is kept when its ProviderToken is deleted and created again within a second", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.plantPredict(ctx)
-		w.ready(ctx, pt)
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
 		Expect(k8s.Delete(ctx, pt)).To(Succeed())
-		again := w.create(ctx, w.wanted("plantpredict"))
-		w.ready(ctx, again)
-		Eventually(func() any { return w.secret(ctx, again).OwnerReferences[0].UID }).WithTimeout(soon).Should(Equal(again.UID))
-		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
+		again := w.Create(ctx, w.Wanted("plantpredict"))
+		w.Ready(ctx, again)
+		Eventually(func() any { return w.Secret(ctx, again).OwnerReferences[0].UID }).WithTimeout(soon).Should(Equal(again.UID))
+		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 1)
 
 		By("also when the garbage collector then takes the Secret of the former one")
-		Expect(k8s.Delete(ctx, w.secret(ctx, again))).To(Succeed())
-		Eventually(func() bool { return w.sim.PlantPredict.Accepts(w.token(ctx, again)) }).WithTimeout(soon).Should(BeTrue())
-		Expect(w.sim.PlantPredict.Calls()).To(HaveLen(1))
+		Expect(k8s.Delete(ctx, w.Secret(ctx, again))).To(Succeed())
+		Eventually(func() bool { return w.Sim.PlantPredict.Accepts(w.Token(ctx, again)) }).WithTimeout(soon).Should(BeTrue())
+		Expect(w.Sim.PlantPredict.Calls()).To(HaveLen(1))
 	})
 
 	It("is replaced at once when the spec changes, and at the next refresh when the provider or the credentials do", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		w.credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
-		pt := w.create(ctx, w.wanted("generic"))
-		w.ready(ctx, pt)
+		w.Operator()
+		w.Credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
+		pt := w.Create(ctx, w.Wanted("generic"))
+		w.Ready(ctx, pt)
 
 		var ctp v1alpha1.ClusterTokenProvider
-		Expect(k8s.Get(ctx, client.ObjectKey{Name: w.cluster("generic")}, &ctp)).To(Succeed())
+		Expect(k8s.Get(ctx, client.ObjectKey{Name: w.Cluster("generic")}, &ctp)).To(Succeed())
 		ctp.Spec.Scopes = []v1alpha1.Scope{"a"}
 		Expect(k8s.Update(ctx, &ctp)).To(Succeed())
 		var s corev1.Secret
-		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: "generic-login"}, &s)).To(Succeed())
-		w.sim.Generic.SetCredentials("another", "secret")
+		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: w.Namespace, Name: "generic-login"}, &s)).To(Succeed())
+		w.Sim.Generic.SetCredentials("another", "secret")
 		s.Data["client_id"], s.Data["client_secret"] = []byte("another"), []byte("secret")
 		Expect(k8s.Update(ctx, &s)).To(Succeed())
-		staysFor(quiet, w.sim.Generic.Issued, 1)
+		testworld.StaysFor(quiet, w.Sim.Generic.Issued, 1)
 
-		w.ready(ctx, pt)
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Scopes = []v1alpha1.Scope{"b"} })
-		Eventually(w.sim.Generic.Issued).WithTimeout(soon).Should(Equal(2))
-		calls := w.sim.Generic.Calls()
+		w.Ready(ctx, pt)
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Scopes = []v1alpha1.Scope{"b"} })
+		Eventually(w.Sim.Generic.Issued).WithTimeout(soon).Should(Equal(2))
+		calls := w.Sim.Generic.Calls()
 		Expect(calls[1].Form.Get("scope")).To(Equal("b"))
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 	})
 })
 
 var _ = Describe("a target", func() {
 	It("is let go of, and taken hold of again, as the deletion policy changes", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.plantPredict(ctx)
-		w.ready(ctx, pt)
-		owners := func() int { return len(w.secret(ctx, pt).OwnerReferences) }
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		w.Ready(ctx, pt)
+		owners := func() int { return len(w.Secret(ctx, pt).OwnerReferences) }
 		Expect(owners()).To(Equal(1))
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
 			pt.Spec.Target = &v1alpha1.Target{DeletionPolicy: v1alpha1.RetainTarget}
 		})
 		Eventually(owners).WithTimeout(soon).Should(BeZero())
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target = nil })
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target = nil })
 		Eventually(owners).WithTimeout(soon).Should(Equal(1))
-		Expect(w.sim.PlantPredict.Calls()).To(HaveLen(1))
+		Expect(w.Sim.PlantPredict.Calls()).To(HaveLen(1))
 	})
 
 	It("that is foreign is never touched, and found before the provider is asked", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
+		w.Operator()
 		foreign := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "plantpredict"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "plantpredict"},
 			StringData: map[string]string{"token": "somebody else's"},
 		}
 		Expect(k8s.Create(ctx, foreign)).To(Succeed())
-		pt := w.plantPredict(ctx)
-		w.becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetConflict)
-		w.becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonTargetConflict)
-		staysFor(quiet, func() string { return w.secret(ctx, pt).ResourceVersion }, foreign.ResourceVersion)
-		Expect(w.sim.PlantPredict.Calls()).To(BeEmpty())
+		pt := w.PlantPredict(ctx)
+		w.Becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetConflict)
+		w.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonTargetConflict)
+		testworld.StaysFor(quiet, func() string { return w.Secret(ctx, pt).ResourceVersion }, foreign.ResourceVersion)
+		Expect(w.Sim.PlantPredict.Calls()).To(BeEmpty())
 
 		By("being taken up by itself once it is gone")
 		Expect(k8s.Delete(ctx, foreign)).To(Succeed())
-		w.clock.Step(31 * time.Second)
-		w.ready(ctx, pt)
+		w.Clock.Step(31 * time.Second)
+		w.Ready(ctx, pt)
 	})
 
 	It("that is immutable is found before the provider is asked", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.plantPredict(ctx)
-		got := w.ready(ctx, pt)
-		s := w.secret(ctx, pt)
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		got := w.Ready(ctx, pt)
+		s := w.Secret(ctx, pt)
 		immutable := true
 		s.Immutable = &immutable
 		Expect(k8s.Update(ctx, s)).To(Succeed())
-		w.becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetImmutable)
-		w.clock.SetTime(got.Status.RefreshAt.Time)
-		staysFor(quiet, func() int { return len(w.sim.PlantPredict.Calls()) }, 1)
-		w.ready(ctx, pt) // the token in it still works
+		w.Becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetImmutable)
+		w.Clock.SetTime(got.Status.RefreshAt.Time)
+		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 1)
+		w.Ready(ctx, pt) // the token in it still works
 	})
 
 	It("that a quota forbids is found before the provider is asked", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.credentials(ctx, "plantpredict", map[string]string{
+		w.Credentials(ctx, "plantpredict", map[string]string{
 			"client_id": providersim.PlantPredictClientID, "client_secret": providersim.PlantPredictClientSecret,
 		})
 		quota := &corev1.ResourceQuota{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "no-more-secrets"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "no-more-secrets"},
 			Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"count/secrets": *resourceQuantity("0")}},
 		}
 		Expect(k8s.Create(ctx, quota)).To(Succeed())
 		quota.Status = corev1.ResourceQuotaStatus{Hard: quota.Spec.Hard, Used: corev1.ResourceList{"count/secrets": *resourceQuantity("1")}}
 		Expect(k8s.Status().Update(ctx, quota)).To(Succeed())
 
-		w.operator()
-		pt := w.create(ctx, w.wanted("plantpredict"))
-		w.becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetRefused)
-		Expect(w.sim.PlantPredict.Calls()).To(BeEmpty())
+		w.Operator()
+		pt := w.Create(ctx, w.Wanted("plantpredict"))
+		w.Becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetRefused)
+		Expect(w.Sim.PlantPredict.Calls()).To(BeEmpty())
 
 		By("being written once the quota is gone")
 		Expect(k8s.Delete(ctx, quota)).To(Succeed())
 		Eventually(func() bool {
-			w.clock.Step(time.Minute)
-			return w.sim.PlantPredict.Accepts(w.token(ctx, pt))
+			w.Clock.Step(time.Minute)
+			return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt))
 		}).WithTimeout(20 * time.Second).WithPolling(100 * time.Millisecond).Should(BeTrue())
 	})
 
 	It("that two ProviderTokens want belongs to the first", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		first := w.plantPredict(ctx)
-		w.ready(ctx, first)
-		second := w.wanted("plantpredict")
+		w.Operator()
+		first := w.PlantPredict(ctx)
+		w.Ready(ctx, first)
+		second := w.Wanted("plantpredict")
 		second.Name = "second"
 		second.Spec.Target = &v1alpha1.Target{SecretName: "plantpredict"}
-		w.create(ctx, second)
-		got := w.becomes(ctx, second, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetConflict)
-		Expect(meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ReadyCondition).Message).To(ContainSubstring(w.namespace + "/plantpredict"))
-		w.stepToRefresh(ctx, first)
-		Expect(w.sim.PlantPredict.Issued()).To(Equal(2))
-		Expect(w.secret(ctx, first).Annotations[v1alpha1.OwnerAnnotation]).To(Equal(w.namespace + "/plantpredict"))
+		w.Create(ctx, second)
+		got := w.Becomes(ctx, second, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetConflict)
+		Expect(meta.FindStatusCondition(got.Status.Conditions, v1alpha1.ReadyCondition).Message).To(ContainSubstring(w.Namespace + "/plantpredict"))
+		w.StepToRefresh(ctx, first)
+		Expect(w.Sim.PlantPredict.Issued()).To(Equal(2))
+		Expect(w.Secret(ctx, first).Annotations[v1alpha1.OwnerAnnotation]).To(Equal(w.Namespace + "/plantpredict"))
 
 		By("passing on when the first goes and takes the Secret with it")
 		Expect(k8s.Delete(ctx, first)).To(Succeed())
 		Eventually(func(g Gomega) {
 			// The garbage collector's part, which does not run here; it may come before
 			// the operator knows that the first is gone.
-			if held := w.secret(ctx, first); held != nil && held.OwnerReferences[0].UID == first.UID {
+			if held := w.Secret(ctx, first); held != nil && held.OwnerReferences[0].UID == first.UID {
 				g.Expect(client.IgnoreNotFound(k8s.Delete(ctx, held))).To(Succeed())
 			}
-			w.clock.Step(31 * time.Second)
-			g.Expect(w.condition(ctx, second, v1alpha1.ReadyCondition).Status).To(Equal(metav1.ConditionTrue))
+			w.Clock.Step(31 * time.Second)
+			g.Expect(w.Condition(ctx, second, v1alpha1.ReadyCondition).Status).To(Equal(metav1.ConditionTrue))
 		}).WithTimeout(10 * time.Second).WithPolling(50 * time.Millisecond).Should(Succeed())
-		Expect(w.secret(ctx, second).Annotations[v1alpha1.OwnerAnnotation]).To(Equal(w.namespace + "/second"))
+		Expect(w.Secret(ctx, second).Annotations[v1alpha1.OwnerAnnotation]).To(Equal(w.Namespace + "/second"))
 	})
 
 	It("has the form, the metadata and the life that the spec asks for", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		w.credentials(ctx, "plantpredict", map[string]string{
+		w.Operator()
+		w.Credentials(ctx, "plantpredict", map[string]string{
 			"client_id": providersim.PlantPredictClientID, "client_secret": providersim.PlantPredictClientSecret,
 		})
-		pt := w.wanted("plantpredict")
+		pt := w.Wanted("plantpredict")
 		pt.Spec.Target = &v1alpha1.Target{
 			SecretName:       "pull",
 			Format:           v1alpha1.DockerConfigJSONFormat,
@@ -488,63 +489,63 @@ var _ = Describe("a target", func() {
 				Data:     map[string]v1alpha1.TemplateText{"curl.cfg": `header = "{{ .authorization }}"`},
 			},
 		}
-		w.create(ctx, pt)
-		w.ready(ctx, pt)
-		s := w.secret(ctx, pt)
+		w.Create(ctx, pt)
+		w.Ready(ctx, pt)
+		s := w.Secret(ctx, pt)
 		Expect(s.Type).To(Equal(corev1.SecretTypeDockerConfigJson))
 		Expect(s.OwnerReferences).To(BeEmpty())
 		Expect(s.Labels).To(HaveKeyWithValue("team", "a"))
-		Expect(string(s.Data["curl.cfg"])).To(Equal(`header = "Bearer ` + w.token(ctx, pt) + `"`))
+		Expect(string(s.Data["curl.cfg"])).To(Equal(`header = "Bearer ` + w.Token(ctx, pt) + `"`))
 
 		By("following an edit of the template without a mint")
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target.Template.Data["curl.cfg"] = `{{ .token }}` })
-		Eventually(func() string { return string(w.secret(ctx, pt).Data["curl.cfg"]) }).WithTimeout(soon).Should(Equal(w.token(ctx, pt)))
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target.Template.Data["curl.cfg"] = `{{ .token }}` })
+		Eventually(func() string { return string(w.Secret(ctx, pt).Data["curl.cfg"]) }).WithTimeout(soon).Should(Equal(w.Token(ctx, pt)))
 
 		By("keeping the good content when the template breaks")
-		w.edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
 			pt.Spec.Target.Template.Data["curl.cfg"] = `{{ range .scopes }}{{ end }}`
 		})
-		w.becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidTemplate)
-		Expect(string(w.secret(ctx, pt).Data["curl.cfg"])).To(Equal(w.token(ctx, pt)))
-		Expect(w.sim.PlantPredict.Calls()).To(HaveLen(1))
+		w.Becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidTemplate)
+		Expect(string(w.Secret(ctx, pt).Data["curl.cfg"])).To(Equal(w.Token(ctx, pt)))
+		Expect(w.Sim.PlantPredict.Calls()).To(HaveLen(1))
 	})
 })
 
 var _ = Describe("a shard", func() {
 	It("is all that an operator works on, and what it leaves keeps its token", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.shard = labels.SelectorFromSet(labels.Set{"shard": "a"})
-		stop := w.operator()
-		mine := w.wanted("plantpredict")
+		w.Shard = labels.SelectorFromSet(labels.Set{"shard": "a"})
+		stop := w.Operator()
+		mine := w.Wanted("plantpredict")
 		mine.Name, mine.Labels = "mine", map[string]string{"shard": "a"}
-		w.create(ctx, mine)
-		other := w.plantPredict(ctx)
-		w.ready(ctx, mine)
-		staysFor(quiet, func() bool { return w.condition(ctx, other, v1alpha1.ReadyCondition) == nil }, true)
+		w.Create(ctx, mine)
+		other := w.PlantPredict(ctx)
+		w.Ready(ctx, mine)
+		testworld.StaysFor(quiet, func() bool { return w.Condition(ctx, other, v1alpha1.ReadyCondition) == nil }, true)
 
 		stop()
-		w.edit(ctx, mine, func(pt *v1alpha1.ProviderToken) { pt.Labels = nil })
-		token := w.token(ctx, mine)
-		w.operator()
-		w.clock.Step(2 * time.Hour)
-		staysFor(quiet, func() string { return w.token(ctx, mine) }, token)
-		Expect(w.sim.PlantPredict.Issued()).To(Equal(1))
+		w.Edit(ctx, mine, func(pt *v1alpha1.ProviderToken) { pt.Labels = nil })
+		token := w.Token(ctx, mine)
+		w.Operator()
+		w.Clock.Step(2 * time.Hour)
+		testworld.StaysFor(quiet, func() string { return w.Token(ctx, mine) }, token)
+		Expect(w.Sim.PlantPredict.Issued()).To(Equal(1))
 	})
 })
 
 var _ = Describe("a ProviderToken whose other objects are not there yet", func() {
 	It("becomes Ready soon after they are, without ever having been stalled", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
+		w.Operator()
 		seen, stop := w.conditionsSeen(ctx)
-		pt := w.create(ctx, w.wanted("plantpredict"))
-		w.becomes(ctx, pt, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonWaitingForCredentials)
-		w.clock.Step(5 * time.Minute)
-		w.credentials(ctx, "plantpredict", map[string]string{
+		pt := w.Create(ctx, w.Wanted("plantpredict"))
+		w.Becomes(ctx, pt, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonWaitingForCredentials)
+		w.Clock.Step(5 * time.Minute)
+		w.Credentials(ctx, "plantpredict", map[string]string{
 			"client_id": providersim.PlantPredictClientID, "client_secret": providersim.PlantPredictClientSecret,
 		})
-		Eventually(func() bool { return w.sim.PlantPredict.Accepts(w.token(ctx, pt)) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(BeTrue())
-		w.ready(ctx, pt)
+		Eventually(func() bool { return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt)) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(BeTrue())
+		w.Ready(ctx, pt)
 		stop()
 		Expect(seen()).NotTo(ContainElement(v1alpha1.StalledCondition))
 		Expect(seen()).To(ContainElement(v1alpha1.ReconcilingCondition))
@@ -552,47 +553,47 @@ var _ = Describe("a ProviderToken whose other objects are not there yet", func()
 
 	It("is stalled after ten minutes, and says what to create", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
-		pt := w.create(ctx, w.wanted("plantpredict"))
-		w.becomes(ctx, pt, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonWaitingForCredentials)
-		w.clock.Step(10*time.Minute - 2*time.Second)
-		staysFor(quiet, func() bool { return w.condition(ctx, pt, v1alpha1.StalledCondition) == nil }, true)
-		w.clock.Step(3 * time.Second)
-		w.becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCredentialsNotFound)
-		message := w.condition(ctx, pt, v1alpha1.StalledCondition).Message
+		w.Operator()
+		pt := w.Create(ctx, w.Wanted("plantpredict"))
+		w.Becomes(ctx, pt, v1alpha1.ReconcilingCondition, metav1.ConditionTrue, v1alpha1.ReasonWaitingForCredentials)
+		w.Clock.Step(10*time.Minute - 2*time.Second)
+		testworld.StaysFor(quiet, func() bool { return w.Condition(ctx, pt, v1alpha1.StalledCondition) == nil }, true)
+		w.Clock.Step(3 * time.Second)
+		w.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonCredentialsNotFound)
+		message := w.Condition(ctx, pt, v1alpha1.StalledCondition).Message
 		Expect(message).To(ContainSubstring("plantpredict-login"))
 		Expect(message).To(ContainSubstring(v1alpha1.CredentialsForLabel))
 
 		By("reading the same for a Secret that is bound to another provider")
 		Expect(k8s.Create(ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
-				Namespace: w.namespace, Name: "plantpredict-login",
+				Namespace: w.Namespace, Name: "plantpredict-login",
 				Labels: map[string]string{v1alpha1.CredentialsForLabel: "UP42"},
 			},
 			StringData: map[string]string{"client_id": "x", "client_secret": "y"},
 		})).To(Succeed())
-		staysFor(quiet, func() string { return w.condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Message }, message)
+		testworld.StaysFor(quiet, func() string { return w.Condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Message }, message)
 	})
 
 	It("waits for its provider as well", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		w.operator()
+		w.Operator()
 		var ctp v1alpha1.ClusterTokenProvider
-		Expect(k8s.Get(ctx, client.ObjectKey{Name: w.cluster("plantpredict")}, &ctp)).To(Succeed())
+		Expect(k8s.Get(ctx, client.ObjectKey{Name: w.Cluster("plantpredict")}, &ctp)).To(Succeed())
 		Expect(k8s.Delete(ctx, &ctp)).To(Succeed())
-		pt := w.plantPredict(ctx)
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForProvider)
+		pt := w.PlantPredict(ctx)
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForProvider)
 		Expect(k8s.Create(ctx, &v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: ctp.Name}, Spec: ctp.Spec})).To(Succeed())
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 	})
 })
 
 // conditionsSeen watches which condition types any ProviderToken of w ever had as true.
 func (w *world) conditionsSeen(ctx context.Context) (seen func() []string, stop func()) {
 	GinkgoHelper()
-	watching, err := client.NewWithWatch(apiServer, client.Options{Scheme: scheme})
+	watching, err := client.NewWithWatch(apiServer, client.Options{Scheme: server.Scheme})
 	Expect(err).NotTo(HaveOccurred())
-	stream, err := watching.Watch(ctx, &v1alpha1.ProviderTokenList{}, client.InNamespace(w.namespace))
+	stream, err := watching.Watch(ctx, &v1alpha1.ProviderTokenList{}, client.InNamespace(w.Namespace))
 	Expect(err).NotTo(HaveOccurred())
 	types := map[string]bool{}
 	done := make(chan struct{})

@@ -24,7 +24,7 @@ var _ = Describe("the samples", func() {
 	It("are accepted by the API server, strictly, and fit the catalog and each other", func(ctx SpecContext) {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "samples-"}}
 		Expect(k8s.Create(ctx, ns)).To(Succeed())
-		strict, err := client.New(apiServer, client.Options{Scheme: scheme, FieldValidation: metav1.FieldValidationStrict})
+		strict, err := client.New(apiServer, client.Options{Scheme: server.Scheme, FieldValidation: metav1.FieldValidationStrict})
 		Expect(err).NotTo(HaveOccurred())
 		catalog, err := provider.Builtin()
 		Expect(err).NotTo(HaveOccurred())
@@ -70,7 +70,7 @@ var _ = Describe("the providers' pages", func() {
 	It("hold samples that the API server accepts, strictly", func(ctx SpecContext) {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "pages-"}}
 		Expect(k8s.Create(ctx, ns)).To(Succeed())
-		strict, err := client.New(apiServer, client.Options{Scheme: scheme, FieldValidation: metav1.FieldValidationStrict})
+		strict, err := client.New(apiServer, client.Options{Scheme: server.Scheme, FieldValidation: metav1.FieldValidationStrict})
 		Expect(err).NotTo(HaveOccurred())
 		pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "providers", "*.md"))
 		Expect(err).NotTo(HaveOccurred())

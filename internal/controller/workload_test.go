@@ -42,6 +42,7 @@ import (
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/providersim"
 	"github.com/providertoken/operator/internal/workload"
+	testworld "github.com/providertoken/operator/test/world"
 )
 
 // unlistedAudience is one that the API server of the suite accepts, and that it does
@@ -81,7 +82,7 @@ func (w *world) newAuthority(ctx context.Context) *authority {
 	GinkgoHelper()
 	clients, err := kubernetes.NewForConfig(apiServer)
 	Expect(err).NotTo(HaveOccurred())
-	a := &authority{subject: "system:serviceaccount:" + w.namespace + ":app", keys: map[string]*ecdsa.PublicKey{}, seen: map[string]bool{}}
+	a := &authority{subject: "system:serviceaccount:" + w.Namespace + ":app", keys: map[string]*ecdsa.PublicKey{}, seen: map[string]bool{}}
 	var metadata struct {
 		Issuer string `json:"issuer"`
 	}
@@ -238,7 +239,7 @@ func (a *authority) complaints() []string {
 // account is ServiceAccount app, which consents as its annotations say.
 func (w *world) account(ctx context.Context, audiences, hosts string) *corev1.ServiceAccount {
 	GinkgoHelper()
-	s := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "app", Annotations: map[string]string{}}}
+	s := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "app", Annotations: map[string]string{}}}
 	if audiences != "" {
 		s.Annotations[v1alpha1.AllowedAudiencesAnnotation] = audiences
 	}
@@ -257,11 +258,11 @@ func (w *world) federated(ctx context.Context, a *authority, change func(*v1alph
 	if change != nil {
 		change(&def)
 	}
-	p := &v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: w.cluster("federated")}, Spec: v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: def}}
+	p := &v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: w.Cluster("federated")}, Spec: v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: def}}
 	Expect(k8s.Create(ctx, p)).To(Succeed())
 	DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(k8s.Delete(ctx, p))).To(Succeed()) })
 	return &v1alpha1.ProviderToken{
-		ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "federated"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "federated"},
 		Spec: v1alpha1.ProviderTokenSpec{
 			ProviderRef: &v1alpha1.ProviderReference{Kind: v1alpha1.ClusterProvider, Name: p.Name},
 			Credentials: &v1alpha1.Credentials{ServiceAccount: &v1alpha1.ServiceAccountCredentials{Name: "app"}},
@@ -272,7 +273,7 @@ func (w *world) federated(ctx context.Context, a *authority, change func(*v1alph
 // resolved is the message of CredentialsResolved.
 func (w *world) resolved(ctx context.Context, pt *v1alpha1.ProviderToken) string {
 	GinkgoHelper()
-	return w.condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Message
+	return w.Condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Message
 }
 
 var _ = Describe("the token of a ServiceAccount", func() {
@@ -283,19 +284,19 @@ var _ = Describe("the token of a ServiceAccount", func() {
 
 	BeforeEach(func(ctx SpecContext) {
 		w = newWorld(ctx)
-		w.identities = true
+		w.Identities = true
 		a = w.newAuthority(ctx)
 	})
 
 	DescribeTable("stands for the credential that no Secret holds", func(ctx SpecContext, change func(*v1alpha1.ProviderDefinition)) {
 		w.account(ctx, a.tokenURL(), a.host())
-		w.operator()
-		pt := w.create(ctx, w.federated(ctx, a, change))
-		w.ready(ctx, pt)
-		w.stepToRefresh(ctx, pt)
+		w.Operator()
+		pt := w.Create(ctx, w.federated(ctx, a, change))
+		w.Ready(ctx, pt)
+		w.StepToRefresh(ctx, pt)
 		Expect(a.complaints()).To(BeEmpty())
 		Expect(a.got()).To(Equal(2))
-		Expect(w.condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Status).To(Equal(metav1.ConditionTrue))
+		Expect(w.Condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Status).To(Equal(metav1.ConditionTrue))
 	},
 		Entry("as subject token (RFC 8693)", func(*v1alpha1.ProviderDefinition) {}),
 		Entry("as the grant's assertion (RFC 7523 section 2.1)", func(d *v1alpha1.ProviderDefinition) { d.Grant = "JWTBearer" }),
@@ -307,40 +308,40 @@ var _ = Describe("the token of a ServiceAccount", func() {
 	It("is for the audience that the ProviderToken names", func(ctx SpecContext) {
 		a.audience = "api://AzureADTokenExchange"
 		w.account(ctx, "other, api://AzureADTokenExchange", "example.com, "+a.host())
-		w.operator()
+		w.Operator()
 		pt := w.federated(ctx, a, nil)
 		pt.Spec.Credentials.ServiceAccount.Audience = a.audience
-		w.ready(ctx, w.create(ctx, pt))
+		w.Ready(ctx, w.Create(ctx, pt))
 		Expect(a.complaints()).To(BeEmpty())
 	})
 
 	It("costs two requests more for a refresh: a read of the ServiceAccount and a token", func(ctx SpecContext) {
 		w.account(ctx, a.tokenURL(), a.host())
-		w.operator()
-		pt := w.create(ctx, w.federated(ctx, a, nil))
-		w.ready(ctx, pt)
-		w.settle(ctx, pt)
-		first := w.requests.snapshot()
+		w.Operator()
+		pt := w.Create(ctx, w.federated(ctx, a, nil))
+		w.Ready(ctx, pt)
+		w.Settle(ctx, pt)
+		first := w.Requests.Snapshot()
 		Expect(first["POST tokenreviews"]).To(Equal(2), "once for each audience, and only then")
 		for range 3 {
-			w.stepToRefresh(ctx, pt)
+			w.StepToRefresh(ctx, pt)
 		}
-		w.settle(ctx, pt)
-		Expect(w.requests.snapshot().since(first)).To(Equal(requests{
+		w.Settle(ctx, pt)
+		Expect(w.Requests.Snapshot().Since(first)).To(Equal(testworld.Requests{
 			"PUT secrets": 3, "PATCH providertokens": 3, "GET serviceaccounts": 3, "POST serviceaccounts": 3,
 		}))
 	})
 
 	It("is asked for only where the ServiceAccount says for whom and where to, and a missing one reads the same", func(ctx SpecContext) {
-		w.operator()
-		pt := w.create(ctx, w.federated(ctx, a, nil))
+		w.Operator()
+		pt := w.Create(ctx, w.federated(ctx, a, nil))
 		waiting := func() string {
 			GinkgoHelper()
-			w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
+			w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
 			return w.resolved(ctx, pt)
 		}
 		missing := waiting()
-		Expect(missing).To(And(ContainSubstring(`"app"`), ContainSubstring("in namespace "+w.namespace),
+		Expect(missing).To(And(ContainSubstring(`"app"`), ContainSubstring("in namespace "+w.Namespace),
 			ContainSubstring(`providertoken.dev/allowed-audiences: %q`, a.tokenURL()), ContainSubstring(`providertoken.dev/allowed-hosts: %q`, a.host())))
 
 		account := w.account(ctx, "", "")
@@ -353,29 +354,29 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		} {
 			account.Annotations = annotations
 			Expect(k8s.Update(ctx, account)).To(Succeed())
-			looked := w.requests.snapshot()["GET serviceaccounts"]
-			w.clock.Step(30 * time.Second)
-			Eventually(func() int { return w.requests.snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
+			looked := w.Requests.Snapshot()["GET serviceaccounts"]
+			w.Clock.Step(30 * time.Second)
+			Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
 			Expect(waiting()).To(Equal(missing))
 		}
-		Expect(w.requests.snapshot()["POST serviceaccounts"]).To(BeZero())
+		Expect(w.Requests.Snapshot()["POST serviceaccounts"]).To(BeZero())
 		Expect(a.got()).To(BeZero())
 
 		By("taking it up by itself once it consents")
 		account.Annotations = map[string]string{v1alpha1.AllowedAudiencesAnnotation: a.tokenURL(), v1alpha1.AllowedHostsAnnotation: a.host()}
 		Expect(k8s.Update(ctx, account)).To(Succeed())
-		w.clock.Step(30 * time.Second)
-		w.ready(ctx, pt)
+		w.Clock.Step(30 * time.Second)
+		w.Ready(ctx, pt)
 	})
 
 	It("is not said to be there before anybody looked", func(ctx SpecContext) {
-		watcher, err := client.NewWithWatch(apiServer, client.Options{Scheme: scheme})
+		watcher, err := client.NewWithWatch(apiServer, client.Options{Scheme: server.Scheme})
 		Expect(err).NotTo(HaveOccurred())
-		pt := w.create(ctx, w.federated(ctx, a, nil))
-		watched, err := watcher.Watch(ctx, &v1alpha1.ProviderTokenList{}, client.InNamespace(w.namespace))
+		pt := w.Create(ctx, w.federated(ctx, a, nil))
+		watched, err := watcher.Watch(ctx, &v1alpha1.ProviderTokenList{}, client.InNamespace(w.Namespace))
 		Expect(err).NotTo(HaveOccurred())
 		defer watched.Stop()
-		w.operator()
+		w.Operator()
 		var told []metav1.ConditionStatus
 		for !slices.Contains(told, metav1.ConditionFalse) {
 			var e watch.Event
@@ -390,58 +391,58 @@ var _ = Describe("the token of a ServiceAccount", func() {
 	})
 
 	It("is waited for without a turn at the provider", func(ctx SpecContext) {
-		w.operator()
-		pt := w.create(ctx, w.federated(ctx, a, nil))
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
+		w.Operator()
+		pt := w.Create(ctx, w.federated(ctx, a, nil))
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
 		a.throttle()
-		Expect(k8s.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "other", Annotations: map[string]string{
+		Expect(k8s.Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "other", Annotations: map[string]string{
 			v1alpha1.AllowedAudiencesAnnotation: a.tokenURL(), v1alpha1.AllowedHostsAnnotation: a.host(),
 		}}})).To(Succeed())
 		other := pt.DeepCopy()
-		other.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "other"}
+		other.ObjectMeta = metav1.ObjectMeta{Namespace: w.Namespace, Name: "other"}
 		other.Spec.Credentials.ServiceAccount.Name = "other"
-		w.becomes(ctx, w.create(ctx, other), v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonThrottled)
+		w.Becomes(ctx, w.Create(ctx, other), v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonThrottled)
 
 		By("looking again although the provider wants to be left alone for an hour")
 		for range 2 {
-			looked := w.requests.snapshot()["GET serviceaccounts"]
-			w.clock.Step(30 * time.Second)
-			Eventually(func() int { return w.requests.snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
+			looked := w.Requests.Snapshot()["GET serviceaccounts"]
+			w.Clock.Step(30 * time.Second)
+			Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
 		}
 		Expect(a.got()).To(Equal(1))
 	})
 
 	It("that does not come within ten minutes needs a person", func(ctx SpecContext) {
-		w.operator()
-		pt := w.create(ctx, w.federated(ctx, a, nil))
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
-		Expect(w.condition(ctx, pt, v1alpha1.StalledCondition)).To(BeNil())
-		w.clock.Step(10 * time.Minute)
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
-		w.becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonServiceAccountRefused)
+		w.Operator()
+		pt := w.Create(ctx, w.federated(ctx, a, nil))
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
+		Expect(w.Condition(ctx, pt, v1alpha1.StalledCondition)).To(BeNil())
+		w.Clock.Step(10 * time.Minute)
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
+		w.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, v1alpha1.ReasonServiceAccountRefused)
 	})
 
 	It("is refused from when consent is withdrawn, which is told while the token lives, and after a restart", func(ctx SpecContext) {
 		account := w.account(ctx, a.tokenURL(), a.host())
-		stop := w.operator()
-		pt := w.create(ctx, w.federated(ctx, a, nil))
-		got := w.ready(ctx, pt)
-		w.settle(ctx, pt)
+		stop := w.Operator()
+		pt := w.Create(ctx, w.federated(ctx, a, nil))
+		got := w.Ready(ctx, pt)
+		w.Settle(ctx, pt)
 		account.Annotations[v1alpha1.AllowedAudiencesAnnotation] = "another"
 		Expect(k8s.Update(ctx, account)).To(Succeed())
-		w.clock.SetTime(got.Status.RefreshAt.Time)
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
+		w.Clock.SetTime(got.Status.RefreshAt.Time)
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
 		Expect(w.resolved(ctx, pt)).To(ContainSubstring("the token in the Secret works until " + got.Status.Token.ExpiresAt.UTC().Format(time.RFC3339)))
-		w.ready(ctx, pt)
+		w.Ready(ctx, pt)
 		Expect(a.got()).To(Equal(1))
 
 		Eventually(w.notes).WithArguments(ctx, v1alpha1.ReasonWaitingForCredentials).Should(HaveLen(1))
 		stop()
-		looked := w.requests.snapshot()["GET serviceaccounts"]
-		w.operator()
-		Eventually(func() int { return w.requests.snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
-		staysFor(quiet, func() metav1.ConditionStatus {
-			return w.condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Status
+		looked := w.Requests.Snapshot()["GET serviceaccounts"]
+		w.Operator()
+		Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
+		testworld.StaysFor(quiet, func() metav1.ConditionStatus {
+			return w.Condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Status
 		}, metav1.ConditionFalse)
 		Expect(w.notes(ctx, v1alpha1.ReasonWaitingForCredentials)).To(HaveLen(1), "it is no news")
 		Expect(a.got()).To(Equal(1))
@@ -449,53 +450,53 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		By("going on once it is given again")
 		account.Annotations[v1alpha1.AllowedAudiencesAnnotation] = a.tokenURL()
 		Expect(k8s.Update(ctx, account)).To(Succeed())
-		old := w.token(ctx, pt)
-		w.clock.Step(30 * time.Second)
-		Eventually(func() string { return w.token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Or(Equal(old), BeEmpty()))
+		old := w.Token(ctx, pt)
+		w.Clock.Step(30 * time.Second)
+		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Or(Equal(old), BeEmpty()))
 	})
 
 	It("has to be permitted also where a refresh token would do without it", func(ctx SpecContext) {
 		a.refreshable = true
 		account := w.account(ctx, a.tokenURL(), a.host())
-		w.operator()
-		pt := w.create(ctx, w.federated(ctx, a, nil))
-		w.ready(ctx, pt)
-		w.stepToRefresh(ctx, pt)
+		w.Operator()
+		pt := w.Create(ctx, w.federated(ctx, a, nil))
+		w.Ready(ctx, pt)
+		w.StepToRefresh(ctx, pt)
 		Expect(a.complaints()).To(BeEmpty())
 		Expect(a.requests[1].Get("grant_type")).To(Equal("refresh_token"))
 		Expect(k8s.Delete(ctx, account)).To(Succeed())
-		w.settle(ctx, pt)
-		w.clock.SetTime(w.ready(ctx, pt).Status.RefreshAt.Time)
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
+		w.Settle(ctx, pt)
+		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
 		Expect(a.got()).To(Equal(2))
 	})
 
 	It("for an audience of the API server is not even asked for", func(ctx SpecContext) {
 		w.account(ctx, "https://kubernetes.default.svc", a.host())
-		w.operator()
+		w.Operator()
 		pt := w.federated(ctx, a, nil)
 		pt.Spec.Credentials.ServiceAccount.Audience = "https://kubernetes.default.svc"
-		w.becomes(ctx, w.create(ctx, pt), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
+		w.Becomes(ctx, w.Create(ctx, pt), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
 		Expect(w.resolved(ctx, pt)).To(ContainSubstring("is the API server's"))
-		Expect(w.requests.snapshot()["GET serviceaccounts"]).To(BeZero())
+		Expect(w.Requests.Snapshot()["GET serviceaccounts"]).To(BeZero())
 		Expect(a.got()).To(BeZero())
 	})
 
 	It("is thrown away when the API server turns out to accept it, and the audience is remembered", func(ctx SpecContext) {
 		w.account(ctx, unlistedAudience, a.host())
-		w.operator()
+		w.Operator()
 		pt := w.federated(ctx, a, nil)
 		pt.Spec.Credentials.ServiceAccount.Audience = unlistedAudience
-		w.becomes(ctx, w.create(ctx, pt), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
+		w.Becomes(ctx, w.Create(ctx, pt), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
 		Expect(w.resolved(ctx, pt)).To(ContainSubstring("is the API server's"))
-		requested := w.requests.snapshot()["POST serviceaccounts"]
+		requested := w.Requests.Snapshot()["POST serviceaccounts"]
 		Expect(requested).To(Equal(1))
 
-		w.clock.Step(time.Hour)
+		w.Clock.Step(time.Hour)
 		another := pt.DeepCopy()
-		another.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: "another"}
-		w.becomes(ctx, w.create(ctx, another), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
-		Expect(w.requests.snapshot()["POST serviceaccounts"]).To(Equal(requested))
+		another.ObjectMeta = metav1.ObjectMeta{Namespace: w.Namespace, Name: "another"}
+		w.Becomes(ctx, w.Create(ctx, another), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
+		Expect(w.Requests.Snapshot()["POST serviceaccounts"]).To(Equal(requested))
 		Expect(a.got()).To(BeZero(), "nothing may be sent")
 	})
 
@@ -506,53 +507,53 @@ var _ = Describe("the token of a ServiceAccount", func() {
 			v1alpha1.AllowedAudiencesAnnotation: a.tokenURL(), v1alpha1.AllowedHostsAnnotation: a.host(),
 		}}}
 		Expect(k8s.Create(ctx, account)).To(Succeed())
-		w.operator()
-		pt := w.create(ctx, w.federated(ctx, a, nil))
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
+		w.Operator()
+		pt := w.Create(ctx, w.federated(ctx, a, nil))
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)
 		for i, name := range []string{elsewhere.Name + "/app", "../" + elsewhere.Name + "/app", elsewhere.Name + ":app"} {
 			tricky := pt.DeepCopy()
-			tricky.ObjectMeta = metav1.ObjectMeta{Namespace: w.namespace, Name: fmt.Sprint("tricky-", i)}
+			tricky.ObjectMeta = metav1.ObjectMeta{Namespace: w.Namespace, Name: fmt.Sprint("tricky-", i)}
 			tricky.Spec.Credentials.ServiceAccount.Name = name
-			w.becomes(ctx, w.create(ctx, tricky), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
+			w.Becomes(ctx, w.Create(ctx, tricky), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
 		}
-		Expect(w.requests.snapshot()["POST serviceaccounts"]).To(BeZero())
+		Expect(w.Requests.Snapshot()["POST serviceaccounts"]).To(BeZero())
 		Expect(a.got()).To(BeZero())
 	})
 
 	It("needs the ServiceAccount's word on the host also where a namespace wrote the endpoint, and then a public address", func(ctx SpecContext) {
-		w.guarded = true
+		w.Guarded = true
 		w.account(ctx, a.tokenURL(), a.host())
-		w.operator()
+		w.Operator()
 		pt := &v1alpha1.ProviderToken{
-			ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: "own"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "own"},
 			Spec: v1alpha1.ProviderTokenSpec{
 				Provider:    &v1alpha1.ProviderDefinition{TokenURL: a.tokenURL(), CABundle: a.caBundle(), Grant: "TokenExchange", ClientAuthentication: "None"},
 				Credentials: &v1alpha1.Credentials{ServiceAccount: &v1alpha1.ServiceAccountCredentials{Name: "app"}},
 			},
 		}
-		w.becomes(ctx, w.create(ctx, pt), v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonProviderMisconfigured)
+		w.Becomes(ctx, w.Create(ctx, pt), v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonProviderMisconfigured)
 		Expect(a.got()).To(BeZero())
 	})
 
 	It("is not given away where that is not switched on", func(ctx SpecContext) {
-		w.identities = false
+		w.Identities = false
 		w.account(ctx, a.tokenURL(), a.host())
-		w.operator()
-		pt := w.create(ctx, w.federated(ctx, a, nil))
-		w.becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
+		w.Operator()
+		pt := w.Create(ctx, w.federated(ctx, a, nil))
+		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
 		Expect(w.resolved(ctx, pt)).To(ContainSubstring("config/workload-identity"))
-		Expect(w.requests.snapshot()["GET serviceaccounts"]).To(BeZero())
+		Expect(w.Requests.Snapshot()["GET serviceaccounts"]).To(BeZero())
 	})
 
 	It("is of no use to a provider that wants something else", func(ctx SpecContext) {
 		w.account(ctx, a.tokenURL(), a.host())
-		w.operator()
-		w.credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
-		pt := w.wanted("generic")
+		w.Operator()
+		w.Credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
+		pt := w.Wanted("generic")
 		pt.Spec.Credentials.ServiceAccount = &v1alpha1.ServiceAccountCredentials{Name: "app"}
-		w.becomes(ctx, w.create(ctx, pt), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
+		w.Becomes(ctx, w.Create(ctx, pt), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonInvalidCredentials)
 		Expect(w.resolved(ctx, pt)).To(ContainSubstring("remove credentials.serviceAccount"))
-		Expect(w.sim.Generic.Calls()).To(BeEmpty())
+		Expect(w.Sim.Generic.Calls()).To(BeEmpty())
 	})
 })
 
@@ -570,7 +571,7 @@ var _ = Describe("docs/workload-identity.md", func() {
 					continue // a kustomization
 				}
 				if o.GetKind() != "ClusterTokenProvider" {
-					o.SetNamespace(w.namespace)
+					o.SetNamespace(w.Namespace)
 				}
 				Expect(k8s.Create(ctx, o, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))).To(Succeed(), doc)
 				shown[o.GetKind()]++
@@ -599,7 +600,7 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 		GinkgoHelper()
 		cfg := rest.CopyConfig(apiServer)
 		cfg.Impersonate = *user(namespace, name)
-		c, err := client.New(cfg, client.Options{Scheme: scheme})
+		c, err := client.New(cfg, client.Options{Scheme: server.Scheme})
 		Expect(err).NotTo(HaveOccurred())
 		return c
 	}
@@ -619,24 +620,24 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 		w = newWorld(ctx)
 		own = corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "providertoken-system"}}
 		Expect(client.IgnoreAlreadyExists(k8s.Create(ctx, &own))).To(Succeed())
-		account(ctx, w.namespace, "app")
-		account(ctx, w.namespace, manager)
+		account(ctx, w.Namespace, "app")
+		account(ctx, w.Namespace, manager)
 		account(ctx, "kube-system", "app")
 		account(ctx, own.Name, "app")
 		w.shipped(ctx, "default", "workload-identity")
 		operator = as(own.Name, manager)
 		// An operator of one namespace, its own: the same rules as a Role there.
-		single = as(w.namespace, manager)
+		single = as(w.Namespace, manager)
 		w.grant(ctx, manager,
 			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}},
 			rbacv1.PolicyRule{APIGroups: []string{"providertoken.dev"}, Resources: []string{"providertokens/status"}, Verbs: []string{"patch"}})
-		Eventually(func() error { return ask(ctx, operator, w.namespace, "app", 600, "kubernetes") }).
+		Eventually(func() error { return ask(ctx, operator, w.Namespace, "app", 600, "kubernetes") }).
 			WithTimeout(30 * time.Second).WithPolling(50 * time.Millisecond).Should(MatchError(apierrors.IsInvalid, "refused by the policy"))
-		Eventually(func() error { return ask(ctx, single, w.namespace, "app", 600, "sso") }).WithTimeout(10 * time.Second).Should(Succeed())
+		Eventually(func() error { return ask(ctx, single, w.Namespace, "app", 600, "sso") }).WithTimeout(10 * time.Second).Should(Succeed())
 	})
 
 	DescribeTable("lets the operator ask for", func(ctx SpecContext, seconds int64, audience string) {
-		Expect(ask(ctx, operator, w.namespace, "app", seconds, audience)).To(Succeed())
+		Expect(ask(ctx, operator, w.Namespace, "app", seconds, audience)).To(Succeed())
 	},
 		Entry("a token of ten minutes", int64(600), "sso"),
 		Entry("one of an hour", int64(3600), "https://sso.example/token"),
@@ -646,7 +647,7 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 	)
 
 	DescribeTable("refuses the operator", func(ctx SpecContext, seconds int64, message string, audiences ...string) {
-		Expect(ask(ctx, operator, w.namespace, "app", seconds, audiences...)).To(MatchError(ContainSubstring(message)))
+		Expect(ask(ctx, operator, w.Namespace, "app", seconds, audiences...)).To(MatchError(ContainSubstring(message)))
 	},
 		Entry("a token of more than an hour", int64(3601), "an hour at most", "sso"),
 		Entry("several audiences", int64(600), "exactly one audience", "sso", "other"),
@@ -666,67 +667,67 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 
 	It("refuses an operator of the whole cluster its own namespace, and one of a single namespace only itself", func(ctx SpecContext) {
 		Expect(ask(ctx, operator, own.Name, "app", 600, "sso")).To(MatchError(ContainSubstring("out of its own namespace")))
-		Expect(ask(ctx, single, w.namespace, "app", 600, "sso")).To(Succeed())
-		Expect(ask(ctx, single, w.namespace, manager, 600, "sso")).To(MatchError(ContainSubstring("no token of its own")))
-		Expect(ask(ctx, single, w.namespace, "app", 600, "kubernetes")).To(MatchError(ContainSubstring("API server itself")))
+		Expect(ask(ctx, single, w.Namespace, "app", 600, "sso")).To(Succeed())
+		Expect(ask(ctx, single, w.Namespace, manager, 600, "sso")).To(MatchError(ContainSubstring("no token of its own")))
+		Expect(ask(ctx, single, w.Namespace, "app", 600, "kubernetes")).To(MatchError(ContainSubstring("API server itself")))
 	})
 
 	It("takes further audiences of the API server from who runs the cluster", func(ctx SpecContext) {
-		Expect(ask(ctx, operator, w.namespace, "app", 600, unlistedAudience)).To(Succeed())
+		Expect(ask(ctx, operator, w.Namespace, "app", 600, unlistedAudience)).To(Succeed())
 		policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: "providertoken-workload-identity"}}
 		change := fmt.Sprintf(`[{"op":"test","path":"/spec/variables/0/name","value":"others"},{"op":"replace","path":"/spec/variables/0/expression","value":%q}]`,
 			fmt.Sprintf("[%q]", unlistedAudience))
 		Expect(k8s.Patch(ctx, policy, client.RawPatch(types.JSONPatchType, []byte(change)))).To(Succeed())
-		Eventually(func() error { return ask(ctx, operator, w.namespace, "app", 600, unlistedAudience) }).
+		Eventually(func() error { return ask(ctx, operator, w.Namespace, "app", 600, unlistedAudience) }).
 			WithTimeout(30 * time.Second).WithPolling(50 * time.Millisecond).Should(MatchError(ContainSubstring("API server itself")))
-		Expect(ask(ctx, operator, w.namespace, "app", 600, "sso")).To(Succeed())
+		Expect(ask(ctx, operator, w.Namespace, "app", 600, "sso")).To(Succeed())
 	})
 
 	It("keeps to an operator of one namespace also what somebody gave it elsewhere", func(ctx SpecContext) {
 		elsewhere := newWorld(ctx)
-		account(ctx, elsewhere.namespace, "app")
-		elsewhere.grantTo(ctx, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: w.namespace, Name: manager},
+		account(ctx, elsewhere.Namespace, "app")
+		elsewhere.grantTo(ctx, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: w.Namespace, Name: manager},
 			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}})
-		Eventually(func() error { return ask(ctx, single, elsewhere.namespace, "app", 600, "sso") }).WithTimeout(10 * time.Second).Should(Succeed())
-		Expect(ask(ctx, single, elsewhere.namespace, "app", 600, "kubernetes")).To(MatchError(ContainSubstring("API server itself")))
+		Eventually(func() error { return ask(ctx, single, elsewhere.Namespace, "app", 600, "sso") }).WithTimeout(10 * time.Second).Should(Succeed())
+		Expect(ask(ctx, single, elsewhere.Namespace, "app", 600, "kubernetes")).To(MatchError(ContainSubstring("API server itself")))
 	})
 
 	It("concerns nobody else", func(ctx SpecContext) {
-		Expect(ask(ctx, k8s, w.namespace, "app", 7200, "https://kubernetes.default.svc")).To(Succeed(), "an admin")
+		Expect(ask(ctx, k8s, w.Namespace, "app", 7200, "https://kubernetes.default.svc")).To(Succeed(), "an admin")
 		w.grant(ctx, "other", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}})
-		other := as(w.namespace, "other")
-		Eventually(func() error { return ask(ctx, other, w.namespace, "app", 7200, "https://kubernetes.default.svc") }).
+		other := as(w.Namespace, "other")
+		Eventually(func() error { return ask(ctx, other, w.Namespace, "app", 7200, "https://kubernetes.default.svc") }).
 			WithTimeout(10*time.Second).Should(Succeed(), "another controller")
 		w.grant(ctx, "owner",
 			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts", "serviceaccounts/token"}, Verbs: []string{"create"}},
 			rbacv1.PolicyRule{APIGroups: []string{"providertoken.dev"}, Resources: []string{"providertokens/status"}, Verbs: []string{"patch"}})
-		owner := as(w.namespace, "owner")
-		Eventually(func() error { return ask(ctx, owner, w.namespace, "app", 7200, "https://kubernetes.default.svc") }).
+		owner := as(w.Namespace, "owner")
+		Eventually(func() error { return ask(ctx, owner, w.Namespace, "app", 7200, "https://kubernetes.default.svc") }).
 			WithTimeout(10*time.Second).Should(Succeed(), "one that may do everything, as a GitOps tool may")
 	})
 
 	It("is needed together with the rights, which the operator checks before it begins", func(ctx SpecContext) {
 		Expect(workload.Allowed(ctx, operator, nil)).To(Succeed())
-		Expect(workload.Allowed(ctx, as(w.namespace, "nobody"), nil)).To(MatchError(workload.ErrNotAllowed))
-		Expect(workload.Allowed(ctx, single, []string{w.namespace})).To(MatchError(workload.ErrNotAllowed), "token reviews are cluster-scoped")
+		Expect(workload.Allowed(ctx, as(w.Namespace, "nobody"), nil)).To(MatchError(workload.ErrNotAllowed))
+		Expect(workload.Allowed(ctx, single, []string{w.Namespace})).To(MatchError(workload.ErrNotAllowed), "token reviews are cluster-scoped")
 	})
 
 	It("and the shipped rights are all that the operator needs", func(ctx SpecContext) {
-		w.identities = true
-		w.user = user(own.Name, manager)
+		w.Identities = true
+		w.User = user(own.Name, manager)
 		a := w.newAuthority(ctx)
 		var s corev1.ServiceAccount
-		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: w.namespace, Name: "app"}, &s)).To(Succeed())
+		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: w.Namespace, Name: "app"}, &s)).To(Succeed())
 		s.Annotations = map[string]string{v1alpha1.AllowedAudiencesAnnotation: a.tokenURL(), v1alpha1.AllowedHostsAnnotation: a.host()}
 		Expect(k8s.Update(ctx, &s)).To(Succeed())
-		w.operator()
-		w.ready(ctx, w.create(ctx, w.federated(ctx, a, nil)))
+		w.Operator()
+		w.Ready(ctx, w.Create(ctx, w.federated(ctx, a, nil)))
 		Expect(a.complaints()).To(BeEmpty())
 	})
 
 	It("and without them says what to apply", func(ctx SpecContext) {
-		issuer := workload.New(as(w.namespace, "nobody"), workload.Options{})
-		err := issuer.Check(ctx, workload.Identity{Namespace: w.namespace, Name: "app", Audience: "sso", Host: "sso.example:443"})
+		issuer := workload.New(as(w.Namespace, "nobody"), workload.Options{})
+		err := issuer.Check(ctx, workload.Identity{Namespace: w.Namespace, Name: "app", Audience: "sso", Host: "sso.example:443"})
 		Expect(err).To(MatchError(ContainSubstring("config/workload-identity")))
 	})
 })

@@ -1,4 +1,4 @@
-package controller_test
+package world
 
 import (
 	"bytes"
@@ -14,12 +14,12 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// requests counts requests by "VERB resource".
-type requests map[string]int
+// Requests counts Requests by "VERB resource".
+type Requests map[string]int
 
-// since is what came on top of earlier.
-func (r requests) since(earlier requests) requests {
-	diff := requests{}
+// Since is what came on top of earlier.
+func (r Requests) Since(earlier Requests) Requests {
+	diff := Requests{}
 	for k, n := range r {
 		if n > earlier[k] {
 			diff[k] = n - earlier[k]
@@ -28,8 +28,8 @@ func (r requests) since(earlier requests) requests {
 	return diff
 }
 
-// sum of the requests with one of these verbs.
-func (r requests) sum(verbs ...string) int {
+// Sum of the Requests with one of these verbs.
+func (r Requests) Sum(verbs ...string) int {
 	n := 0
 	for k, count := range r {
 		for _, v := range verbs {
@@ -41,10 +41,10 @@ func (r requests) sum(verbs ...string) int {
 	return n
 }
 
-// servedRequests is what the API server itself says that it served, for the
+// ServedRequests is what the API server itself says that it served, for the
 // resources that the operator touches.
-func servedRequests(ctx context.Context) requests {
-	clients, err := kubernetes.NewForConfig(apiServer)
+func (s *Server) ServedRequests(ctx context.Context) Requests {
+	clients, err := kubernetes.NewForConfig(s.Config)
 	Expect(err).NotTo(HaveOccurred())
 	text, err := clients.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 	Expect(err).NotTo(HaveOccurred())
@@ -52,7 +52,7 @@ func servedRequests(ctx context.Context) requests {
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
 	Expect(err).NotTo(HaveOccurred())
 	ours := map[string]bool{"secrets": true, "configmaps": true, "events": true, "providertokens": true, "tokenproviders": true, "clustertokenproviders": true}
-	counts := requests{}
+	counts := Requests{}
 	for _, m := range families["apiserver_request_total"].GetMetric() {
 		labels := map[string]string{}
 		for _, l := range m.GetLabel() {
@@ -65,20 +65,21 @@ func servedRequests(ctx context.Context) requests {
 	return counts
 }
 
-// requestLog counts what an operator sends to the API server.
-type requestLog struct {
+// RequestLog counts what an operator sends to the API server.
+type RequestLog struct {
 	mu   sync.Mutex
-	seen requests
+	seen Requests
 }
 
-func (l *requestLog) wrap(next http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(r *http.Request) (*http.Response, error) {
+// Wrap counts the requests that go through next.
+func (l *RequestLog) Wrap(next http.RoundTripper) http.RoundTripper {
+	return RoundTripper(func(r *http.Request) (*http.Response, error) {
 		l.count(r)
 		return next.RoundTrip(r)
 	})
 }
 
-func (l *requestLog) count(r *http.Request) {
+func (l *RequestLog) count(r *http.Request) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	verb := r.Method
 	if w := r.URL.Query().Get("watch"); w == "true" || w == "1" {
@@ -93,12 +94,13 @@ func (l *requestLog) count(r *http.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.seen == nil {
-		l.seen = requests{}
+		l.seen = Requests{}
 	}
 	l.seen[verb+" "+resource]++
 }
 
-func (l *requestLog) snapshot() requests {
+// Snapshot is what was counted so far.
+func (l *RequestLog) Snapshot() Requests {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.seen)
