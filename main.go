@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2" //nolint:depguard // only to send client-go's lines through logr, too
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,6 +35,7 @@ import (
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/options"
+	"github.com/providertoken/operator/internal/process"
 	"github.com/providertoken/operator/internal/provider"
 
 	// The image is the binary alone: where the system has no CA certificates of its
@@ -67,11 +69,17 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if o.Version {
 		return printVersion(out, catalog)
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	log := zap.New(zap.UseFlagOptions(&logging))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log) // client-go's own lines have the same form
+	if err := process.ForbidDumps(); err != nil {
+		return err
+	}
 	cfg, err := config.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w", err)
 	}
+	cfg = controller.Connection(cfg)
 	if err := kindsInstalled(cfg, len(o.WatchNamespaces) == 0); err != nil {
 		return err
 	}
@@ -126,8 +134,6 @@ func kindsInstalled(cfg *rest.Config, clusterWide bool) error {
 }
 
 func newManager(cfg *rest.Config, o options.Options) (ctrl.Manager, error) {
-	// No limit on this side: the API server's priority and fairness knows better.
-	cfg.QPS = -1
 	cfg.UserAgent = "providertoken-operator/" + version
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {

@@ -387,7 +387,7 @@ var _ = Describe("a target", func() {
 		w.Operator()
 		foreign := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "plantpredict"},
-			StringData: map[string]string{"token": "somebody else's"},
+			StringData: map[string]string{"token": "token-of-a-stranger-71c4"},
 		}
 		Expect(k8s.Create(ctx, foreign)).To(Succeed())
 		pt := w.PlantPredict(ctx)

@@ -128,7 +128,7 @@ func (w *World) Cluster(name string) string { return name + "-" + w.Namespace }
 // Operator runs an operator until the returned function is called (or the spec ends).
 func (w *World) Operator() (stop func()) {
 	GinkgoHelper()
-	cfg := rest.CopyConfig(w.Server.Config)
+	cfg := controller.Connection(w.Server.Config)
 	cfg.Wrap(w.Requests.Wrap)
 	if w.User != nil {
 		cfg.Impersonate = *w.User
@@ -166,11 +166,13 @@ func (w *World) Operator() (stop func()) {
 	}
 	exchanger, err := exchange.New(network)
 	Expect(err).NotTo(HaveOccurred())
-	var sender controller.Exchanger = exchanger
+	var sender controller.Exchanger = listener{next: exchanger, leaks: w.Server.Leaks}
 	if w.Around != nil {
-		sender = w.Around(exchanger)
+		sender = w.Around(sender)
 	}
-	w.Registry = prometheus.NewRegistry()
+	registry := prometheus.NewRegistry()
+	w.Registry = registry
+	DeferCleanup(func() { w.Server.Leaks.metrics(registry) })
 	counters, err := metrics.New(w.Registry)
 	Expect(err).NotTo(HaveOccurred())
 	options := controller.Options{
