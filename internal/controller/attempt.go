@@ -47,6 +47,8 @@ type attempt struct {
 	provisioning *provisioningAttempt
 	// expires is when the token at hand does; zero when there is none.
 	expires time.Time
+	// knows is how many attempts had ended when this one was decided.
+	knows uint64
 	// rotation is set where the refresh token is itself the credential.
 	rotation *rotation.Want
 }
@@ -67,7 +69,7 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
 		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
-		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(),
+		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(), knows: f.mem.verdicts,
 	}
 	if f.live() {
 		a.expires = f.held.Token.ExpiresAt
@@ -95,12 +97,16 @@ func (f *facts) lane() string {
 	return f.host()
 }
 
-// run makes the latest attempt of an object, if it is still wanted.
+// run makes the latest attempt of an object, if it is still wanted. One that was
+// decided before the last attempt ended is not: a reconcile can take long between
+// gathering facts and asking, and what it asks for may have come meanwhile. The end
+// of that attempt lets somebody decide anew.
 func (r *Reconciler) run(uid types.UID) func(context.Context) exchange.Outcome {
 	return func(ctx context.Context) exchange.Outcome {
 		var a *attempt
-		r.memory.update(uid, func(m *recollection) { a, m.attempt = m.attempt, nil })
-		if a == nil {
+		var verdicts uint64
+		r.memory.update(uid, func(m *recollection) { a, m.attempt, verdicts = m.attempt, nil, m.verdicts })
+		if a == nil || a.knows != verdicts {
 			return exchange.Outcome{Kind: provider.Input}
 		}
 		return a.run(ctx)
@@ -201,6 +207,7 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 	}
 	a.r.Metrics.Exchanged(a.label, label, a.r.Clock.Now().Sub(began))
 	a.r.memory.update(a.uid, func(m *recollection) {
+		m.verdicts++
 		switch {
 		case v.again:
 			return
