@@ -440,10 +440,11 @@ type TokenStatus struct {
 	// expirySource says how the expiry was learnt: ExpiresIn, ExpiresAt, JWT or Configured.
 	// +optional
 	ExpirySource string `json:"expirySource,omitempty"`
-	// type of the token, such as Bearer.
+	// type of the token, such as Bearer; "other" for one that is not well known.
 	// +optional
 	Type string `json:"type,omitempty"`
-	// scopes that the provider said it granted.
+	// scopes that the provider said it granted; where a namespace wrote the definition,
+	// only those that were asked for.
 	// +optional
 	// +listType=atomic
 	Scopes []string `json:"scopes,omitempty"`

@@ -359,6 +359,7 @@ func (a *attempt) judge(req provider.Request, answer provider.Answer) (token.Tok
 	if err != nil {
 		return token.Token{}, typed(err)
 	}
+	got.Scopes = a.tellable(got)
 	// What is written into a Secret has whole seconds; so has what is remembered.
 	got.IssuedAt, got.ExpiresAt = got.IssuedAt.UTC().Truncate(time.Second), got.ExpiresAt.UTC().Truncate(time.Second)
 	if !a.r.Clock.Now().Before(got.ExpiresAt) {

@@ -120,7 +120,7 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 		t := f.held.Token
 		s.Token = &v1alpha1.TokenStatus{
 			IssuedAt: metav1.NewTime(t.IssuedAt), ExpiresAt: metav1.NewTime(t.ExpiresAt),
-			ExpirySource: string(t.ExpirySource), Type: t.Type, Scopes: t.Scopes,
+			ExpirySource: string(t.ExpirySource), Type: shownType(t.Type), Scopes: t.Scopes,
 		}
 		if !f.pt.Spec.Suspend {
 			at := metav1.NewTime(f.refreshAt())
