@@ -185,6 +185,8 @@ func TestCheckRefusesTargets(t *testing.T) {
 		{"type of Kubernetes", typed("kubernetes.io/service-account-token"), "not for tokens"},
 		{"type of a part of Kubernetes", typed("bootstrap.kubernetes.io/token"), "not for tokens"},
 		{"type of k8s.io", typed("x.k8s.io/y"), "not for tokens"},
+		{"type of a Helm release", typed("helm.sh/release.v1"), "not for tokens"},
+		{"annotation of a program that copies Secrets", annotations("replicator.v1.mittwald.de/replicate-to"), "reserved"},
 		{"basic-auth without its keys", typed("kubernetes.io/basic-auth"), "needs the key username or password"},
 		{"dockerconfigjson without its key", typed("kubernetes.io/dockerconfigjson"), "needs the key .dockerconfigjson"},
 		{"dockercfg without its key", typed("kubernetes.io/dockercfg"), "needs the key .dockercfg"},
