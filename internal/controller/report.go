@@ -61,6 +61,9 @@ func (r *Reconciler) issuing(f *facts) *problem {
 	if last := f.mem.failure; last != nil && f.need() != "" && last.basis == f.basis() {
 		return last.problem(f.origin, f.host(), f.expires(), f.live())
 	}
+	if at := f.turnAt(); !at.IsZero() && !f.pt.Spec.Suspend && f.blocked == nil {
+		return turnProblem(at)
+	}
 	if !r.wanted(f) {
 		return nil
 	}
