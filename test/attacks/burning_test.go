@@ -206,7 +206,7 @@ var _ = Describe("a tenant who wants to burn what others need", func() {
 			bomb,
 			`{{printf "%1000000000s" .token}}`, `{{printf "%[1]*d" 1000000000}}`, `{{printf "%.999999999f" 1.0}}`,
 			`{{range .scopes}}x{{end}}`, `{{define "a"}}{{template "a"}}{{end}}{{template "a"}}`, `{{block "a" .}}x{{end}}`,
-			`{{.}}`, `{{call .token}}`, `{{env "HOME"}}`, `{{lookup "v1" "Secret" "kube-system" "x"}}`, `{{include "x" .}}`, `{{tpl .token .}}`, `{{html .token}}`, `{{js .token}}`,
+			`{{call .token}}`, `{{env "HOME"}}`, `{{lookup "v1" "Secret" "kube-system" "x"}}`, `{{include "x" .}}`, `{{tpl .token .}}`, `{{html .token}}`, `{{js .token}}`,
 			`{{indent 1000000000 .token}}`, `{{.client_secret}}`, `{{.credentials.client_secret}}`, `{{.Values.x}}`, `{{index . "token"}}`, `{{getHostByName "metadata"}}`,
 			strings.Repeat("{{if .token}}", 1000), strings.Repeat(`{{replace "" .token (printf "%s" .token)}}`, 300),
 			`{{replace "a" (replace "a" .token .authorization) .authorization}}{{slice .token 0 99999999}}`,
