@@ -203,3 +203,14 @@ func decode(text string, into any) {
 	GinkgoHelper()
 	Expect(yaml.UnmarshalStrict([]byte(text), into)).To(Succeed(), text)
 }
+
+// lines are those of a text that hold one of the words.
+func lines(text string, words ...string) []string {
+	var found []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if slices.ContainsFunc(words, func(word string) bool { return strings.Contains(line, word) }) {
+			found = append(found, line[:min(len(line), 300)])
+		}
+	}
+	return found
+}
