@@ -9,6 +9,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -184,7 +186,7 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, o options
 	}
 	time := clock.RealClock{}
 	exchanger, err := exchange.New(exchange.Options{
-		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Clock: time,
+		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Internal: clusterAddresses(cfg.Host, os.Getenv), Clock: time,
 	})
 	if err != nil {
 		return err
@@ -206,6 +208,21 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, o options
 			APIAudiences:            o.APIAudiences,
 		},
 	})
+}
+
+// clusterAddresses are those by which the operator itself reaches the API server.
+func clusterAddresses(host string, env func(string) string) []netip.Addr {
+	candidates := []string{env("KUBERNETES_SERVICE_HOST"), host}
+	if u, err := url.Parse(host); err == nil && u.Host != "" {
+		candidates = append(candidates, u.Hostname())
+	}
+	var found []netip.Addr
+	for _, c := range candidates {
+		if a, err := netip.ParseAddr(c); err == nil && !slices.Contains(found, a) {
+			found = append(found, a)
+		}
+	}
+	return found
 }
 
 func userAgent(cluster string) string {

@@ -82,7 +82,11 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		Done: func() { r.alarms.Wake(a.name) },
 	}
 	job.Expires = a.expires
+	cause := f.outOfTurn()
 	if r.Scheduler.Submit(job) {
+		if cause != "" {
+			r.memory.update(f.pt.UID, func(m *recollection) { m.turns = m.turns.take(cause, f.now) })
+		}
 		log.FromContext(ctx).V(1).Info("asking for a token", "because", f.need(), "host", job.Host)
 	}
 	return nil
@@ -118,7 +122,7 @@ func (r *Reconciler) wanted(f *facts) bool {
 	if f.need() == "" || f.mem.minted != nil || f.pt.Spec.Suspend || f.blocked != nil || f.unwritable != nil {
 		return false
 	}
-	return f.retryDue() || r.outage(f)
+	return (f.retryDue() || r.outage(f)) && f.turnAt().IsZero()
 }
 
 // outage tells that the host is down for all: then the attempt waits in the
@@ -366,6 +370,7 @@ func (a *attempt) judge(req provider.Request, answer provider.Answer) (token.Tok
 	if err != nil {
 		return token.Token{}, typed(err)
 	}
+	got.Scopes = a.tellable(got)
 	// What is written into a Secret has whole seconds; so has what is remembered.
 	got.IssuedAt, got.ExpiresAt = got.IssuedAt.UTC().Truncate(time.Second), got.ExpiresAt.UTC().Truncate(time.Second)
 	if !a.r.Clock.Now().Before(got.ExpiresAt) {

@@ -60,6 +60,8 @@ type recollection struct {
 	provisioned *provisioned
 	// handled is the last refresh request that a definite failure used up.
 	handled string
+	// turns are the exchanges that were made out of turn.
+	turns turns
 }
 
 // memory holds a recollection for each UID. Its methods may be called from any goroutine.

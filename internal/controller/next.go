@@ -29,6 +29,7 @@ func (r *Reconciler) nextLook(f *facts) time.Time {
 	}
 	if f.need() != "" && !f.pt.Spec.Suspend {
 		consider(f.retryAt())
+		consider(f.turnAt())
 	}
 	consider(f.storeAt())
 	consider(f.keepAt())

@@ -61,6 +61,9 @@ func (r *Reconciler) issuing(f *facts) *problem {
 	if last := f.mem.failure; last != nil && f.need() != "" && last.basis == f.basis() {
 		return last.problem(f.origin, f.host(), f.expires(), f.live())
 	}
+	if at := f.turnAt(); !at.IsZero() && !f.pt.Spec.Suspend && f.blocked == nil {
+		return turnProblem(at)
+	}
 	if !r.wanted(f) {
 		return nil
 	}
@@ -120,7 +123,7 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 		t := f.held.Token
 		s.Token = &v1alpha1.TokenStatus{
 			IssuedAt: metav1.NewTime(t.IssuedAt), ExpiresAt: metav1.NewTime(t.ExpiresAt),
-			ExpirySource: string(t.ExpirySource), Type: t.Type, Scopes: t.Scopes,
+			ExpirySource: string(t.ExpirySource), Type: shownType(t.Type), Scopes: t.Scopes,
 		}
 		if !f.pt.Spec.Suspend {
 			at := metav1.NewTime(f.refreshAt())
