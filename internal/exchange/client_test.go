@@ -439,29 +439,27 @@ func TestATimeoutWhileTheHandshakeHangsSentNothing(t *testing.T) {
 
 // The operator has less patience with a provider when a token is about to expire.
 func TestTheCallersDeadlineIsSaidToBeOne(t *testing.T) {
-	for name, serve := range map[string]func(*testing.T) (string, Trust){
-		"in the handshake": func(t *testing.T) (string, Trust) {
-			return "https://" + listen(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }), Trust{}
-		},
-		"before the answer": func(t *testing.T) (string, Trust) {
-			e := serve(t, true, func(_ http.ResponseWriter, r *http.Request) { hang(r) })
-			return e.URL, e.trust()
-		},
-		"in the answer": func(t *testing.T) (string, Trust) {
-			e := serve(t, true, func(w http.ResponseWriter, r *http.Request) {
-				_, _ = io.WriteString(w, "{")
-				_ = http.NewResponseController(w).Flush()
-				hang(r)
-			})
-			return e.URL, e.trust()
-		},
+	hole := listen(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	mute := serve(t, true, func(_ http.ResponseWriter, r *http.Request) { hang(r) })
+	halting := serve(t, true, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "{")
+		_ = http.NewResponseController(w).Flush()
+		hang(r)
+	})
+	for _, tc := range []struct {
+		name, url string
+		trust     Trust
+		sent      bool
+	}{
+		{"in the handshake", "https://" + hole, Trust{}, false},
+		{"before the answer", mute.URL, mute.trust(), true},
+		{"in the answer", halting.URL, halting.trust(), true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			url, trust := serve(t)
+		t.Run(tc.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
-			_, err := client(t, Options{}).Do(ctx, post(url), trust)
-			wantFailure(t, err, provider.Unavailable, name != "in the handshake", "did not answer in time")
+			_, err := client(t, Options{}).Do(ctx, post(tc.url), tc.trust)
+			wantFailure(t, err, provider.Unavailable, tc.sent, "did not answer in time")
 		})
 	}
 }

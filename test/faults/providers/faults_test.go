@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -80,7 +82,7 @@ func status(code int, contentType, body string, headers ...string) func(*endpoin
 
 // oversized is a good answer behind more than anybody wants to read.
 func oversized(e *endpoint, size int) string {
-	return fmt.Sprintf(`{"%s":"%s",%s`, said, strings.Repeat("x", size), strings.TrimPrefix(e.issue(), "{"))
+	return fmt.Sprintf(`{%q:%q,%s`, said, strings.Repeat("x", size), strings.TrimPrefix(e.issue(), "{"))
 }
 
 const page = "<!DOCTYPE html><html><head><title>" + said + "</title></head><body><h1>" + said + "</h1></body></html>"
@@ -92,9 +94,11 @@ const (
 	denied        = "Denied"
 )
 
-// faults is all of them.
+// faults is all of them, or those that -fault asks for.
 func faults() []*fault {
-	return append(append(append(network(), encryption()...), answers()...), refusals()...)
+	all := slices.Concat(network(), encryption(), answers(), refusals())
+	wanted := regexp.MustCompile(*only)
+	return slices.DeleteFunc(all, func(f *fault) bool { return !wanted.MatchString(f.name) })
 }
 
 func network() []*fault {
@@ -354,7 +358,8 @@ func resetMidAnswer(e *endpoint, w http.ResponseWriter, _ *http.Request) {
 // encrypted makes the handshake as the provider does, with that protocol.
 func encrypted(e *endpoint, c net.Conn, protocol string) (*tls.Conn, error) {
 	over := tls.Server(c, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: e.certificate, NextProtos: []string{protocol}})
-	return over, over.Handshake()
+	err := over.Handshake()
+	return over, err
 }
 
 // goAway takes a request over HTTP/2 and answers that the connection is over
