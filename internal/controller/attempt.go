@@ -235,12 +235,13 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 
 // failed is the failure that follows last.
 func (a *attempt) failed(v verdict, last *failure) *failure {
+	now := a.r.Clock.Now()
 	next := &failure{
 		err: v.err, ours: v.ours, reason: v.reason, withheld: v.withheld, frozenUntil: v.frozenUntil, hold: v.hold,
-		attempt: 1, at: a.r.Clock.Now(), basis: a.basis, request: a.request,
+		attempt: 1, at: now, since: now, basis: a.basis, request: a.request,
 	}
 	if last != nil && last.basis == a.basis {
-		next.attempt = last.attempt + 1
+		next.attempt, next.since = last.attempt+1, last.since
 	}
 	return next
 }
@@ -440,6 +441,7 @@ func (a *attempt) remember(got token.Token, used token.Secret) {
 
 // recover lets an object whose attempt panicked be tried again, later.
 func (r *Reconciler) recover(uid types.UID) {
+	now := r.Clock.Now()
 	r.memory.update(uid, func(m *recollection) {
 		m.failure = &failure{
 			err: &provider.Error{
@@ -447,7 +449,7 @@ func (r *Reconciler) recover(uid types.UID) {
 				Problem: "the operator failed while it asked for a token",
 				Fix:     "look at the operator's log, and report what it says",
 			},
-			attempt: attemptsAfterPanic, at: r.Clock.Now(), basis: m.basis,
+			attempt: attemptsAfterPanic, at: now, since: now, basis: m.basis,
 		}
 	})
 }

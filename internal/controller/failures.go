@@ -79,7 +79,8 @@ type failure struct {
 	// frozenUntil is set when the login is not to be tried before.
 	frozenUntil time.Time
 	attempt     int
-	at          time.Time
+	// at is when it failed; since is when the first in this row did.
+	at, since time.Time
 	// basis is what was tried with: another basis deserves a try of its own.
 	basis string
 	// request is the refresh request that the attempt answered.
@@ -111,7 +112,7 @@ func (f *failure) retryAt(expires time.Time, seed string) time.Time {
 		return retryHold(f.hold, f.at)
 	}
 	return schedule.RetryAt(schedule.Failure{
-		Class: schedule.Class(f.err.Kind), Attempt: f.attempt, At: f.at,
+		Class: schedule.Class(f.err.Kind), Attempt: f.attempt, At: f.at, Since: f.since,
 		Expires: expires, RetryAfter: f.err.RetryAfter, Seed: seed,
 	})
 }

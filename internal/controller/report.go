@@ -322,20 +322,38 @@ func ready(pt *v1alpha1.ProviderToken) bool {
 	return meta.IsStatusConditionTrue(pt.Status.Conditions, v1alpha1.ReadyCondition)
 }
 
-// announce makes one event for each transition that a person may care about.
+// announce makes one event for each transition that a person may care about. Ready
+// says what other conditions say, and more: where both turn for the same reason,
+// that is one transition.
 func (r *Reconciler) announce(f *facts, next *v1alpha1.ProviderToken) {
-	for _, kind := range []string{v1alpha1.CredentialsResolvedCondition, v1alpha1.TokenIssuedCondition, v1alpha1.SecretPublishedCondition, v1alpha1.ReadyCondition} {
+	turned := func(kind string) *metav1.Condition {
 		was := meta.FindStatusCondition(f.pt.Status.Conditions, kind)
 		is := meta.FindStatusCondition(next.Status.Conditions, kind)
 		if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
-			continue
+			return nil
 		}
-		switch {
-		case is.Status == metav1.ConditionFalse && !initial(is.Reason):
-			r.Events.Eventf(next, nil, severity(is.Reason), is.Reason, "Refresh", "%s", is.Message)
-		case is.Status == metav1.ConditionTrue && kind == v1alpha1.ReadyCondition:
-			r.Events.Eventf(next, nil, corev1.EventTypeNormal, is.Reason, "Refresh", "%s", is.Message)
+		return is
+	}
+	sum := turned(v1alpha1.ReadyCondition)
+	for _, kind := range []string{v1alpha1.CredentialsResolvedCondition, v1alpha1.TokenIssuedCondition, v1alpha1.SecretPublishedCondition} {
+		if is := turned(kind); is != nil && (sum == nil || sum.Reason != is.Reason) {
+			r.warn(next, is)
 		}
+	}
+	if sum == nil {
+		return
+	}
+	if sum.Status == metav1.ConditionTrue {
+		r.Events.Eventf(next, nil, corev1.EventTypeNormal, sum.Reason, "Refresh", "%s", sum.Message)
+		return
+	}
+	r.warn(next, sum)
+}
+
+// warn makes the event of a condition that turned false.
+func (r *Reconciler) warn(pt *v1alpha1.ProviderToken, is *metav1.Condition) {
+	if is.Status == metav1.ConditionFalse && !initial(is.Reason) {
+		r.Events.Eventf(pt, nil, severity(is.Reason), is.Reason, "Refresh", "%s", is.Message)
 	}
 }
 

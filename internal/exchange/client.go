@@ -236,12 +236,15 @@ type attempt struct {
 	certificate bool
 	sent        atomic.Bool // perhaps
 	handshake   atomic.Bool // the TLS handshake failed
+	lookup      atomic.Bool // the name is being looked up
 }
 
 // trace notes how far the exchange comes. The hooks may run in other goroutines,
 // and later than the exchange.
 func (a *attempt) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
+		DNSStart:         func(httptrace.DNSStartInfo) { a.lookup.Store(true) },
+		DNSDone:          func(httptrace.DNSDoneInfo) { a.lookup.Store(false) },
 		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { a.handshake.Store(err != nil) },
 		// The first of these comes before anything is written, so that a write that
 		// fails half-way counts as sent.
