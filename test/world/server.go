@@ -6,6 +6,7 @@ package world
 import (
 	"path/filepath"
 	"runtime"
+	"sync"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -27,6 +28,8 @@ type Server struct {
 	Client      client.Client
 	Environment *envtest.Environment
 	Scheme      *apiruntime.Scheme
+
+	granted sync.Once
 }
 
 // NewServer starts an API server that knows the CRDs of this repository, for the
