@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -166,7 +168,7 @@ patches:
 			var got corev1.Pod
 			Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pod), &got)).To(Succeed())
 			return got.Annotations[v1alpha1.ToldAnnotation]
-		}).WithTimeout(patience).WithPolling(20 * time.Millisecond).ShouldNot(BeEmpty())
+		}).WithTimeout(patience).WithPolling(polling).ShouldNot(BeEmpty())
 
 		scraped(ctx, o)
 		o.stop()
@@ -184,7 +186,7 @@ patches:
 		stop := w.Operator()
 		Eventually(func() error {
 			return k8s.Get(ctx, client.ObjectKey{Namespace: w.Namespace, Name: "login-old"}, &corev1.ConfigMap{})
-		}).WithTimeout(patience).WithPolling(20 * time.Millisecond).ShouldNot(Succeed())
+		}).WithTimeout(patience).WithPolling(polling).ShouldNot(Succeed())
 		stop()
 		own := overlay(ctx, "namespace: "+w.Namespace+"\nresources: [CONFIG/several-namespaces/operator]\n")
 		books.book("old records", own.grantsTo(w.Namespace, account), requestsOf(w.Namespace, account))
@@ -194,6 +196,44 @@ patches:
 		AddReportEntry("rights, and which install needed each", books.table())
 		Expect(len(books.granted)).To(BeNumerically(">=", 35))
 		Expect(books.unused()).To(BeEmpty(), "nothing needed these: remove them, or let a spec above show what for")
+	})
+})
+
+var _ = Describe("the admin of a namespace", func() {
+	It("may install the operator there once a cluster's admin lets them grant its rights", func(ctx SpecContext) {
+		newNamespace(ctx, "admins", nil)
+		install := overlay(ctx, "namespace: admins\nresources: [CONFIG/namespaced]")
+		bind := func(role string) {
+			create(ctx, &rbacv1.RoleBinding{
+				ObjectMeta: in("admins", strings.ReplaceAll(role, ":", "-"), nil),
+				RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+				Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "admin-of-admins"}},
+			})
+		}
+		// What a controller, which does not run here, makes the ClusterRole admin of.
+		for _, role := range each[rbacv1.ClusterRole](overlay(ctx, "namePrefix: providertoken-\nresources: [CONFIG/users]"), "ClusterRole") {
+			if role.Labels["rbac.authorization.k8s.io/aggregate-to-admin"] == "true" {
+				role.Name = "part-of-" + role.Name
+				create(ctx, &role)
+				bind(role.Name)
+			}
+		}
+		for _, part := range []string{"view", "edit", "admin"} {
+			bind("system:aggregate-to-" + part)
+		}
+		allowed(ctx, "admin-of-admins", &authorizationv1.ResourceAttributes{Namespace: "admins", Verb: "create", Group: rbacv1.GroupName, Resource: "roles"})
+		err := install.applyAs(ctx, "admin-of-admins")
+		Expect(err).To(MatchError(ContainSubstring("attempting to grant RBAC permissions not currently held")))
+		Expect(err).NotTo(MatchError(ContainSubstring("cannot ")), "only the rights are missing")
+
+		text, err := os.ReadFile(filepath.Join(testworld.Root(), "config", "namespaced", "grantor_role.yaml"))
+		Expect(err).NotTo(HaveOccurred())
+		grantor := only[rbacv1.ClusterRole](decode(string(text)), "ClusterRole")
+		Expect(grantor.Labels).To(HaveKeyWithValue("rbac.authorization.k8s.io/aggregate-to-admin", "true"))
+		create(ctx, &grantor)
+		bind(grantor.Name)
+		allowed(ctx, "admin-of-admins", &authorizationv1.ResourceAttributes{Namespace: "admins", Verb: "patch", Group: "providertoken.dev", Resource: "providertokens", Subresource: "status"})
+		Expect(install.applyAs(ctx, "admin-of-admins")).To(Succeed())
 	})
 })
 
@@ -231,7 +271,7 @@ func becomes(ctx context.Context, pt *v1alpha1.ProviderToken, kind string, statu
 		c := meta.FindStatusCondition(got.Status.Conditions, kind)
 		g.Expect(c).NotTo(BeNil())
 		g.Expect(c.Status).To(Equal(status), fmt.Sprint(got.Status.Conditions))
-	}).WithTimeout(patience).WithPolling(20 * time.Millisecond).Should(Succeed())
+	}).WithTimeout(patience).WithPolling(polling).Should(Succeed())
 }
 
 func ready(ctx context.Context, pt *v1alpha1.ProviderToken) {
@@ -250,7 +290,7 @@ func refresh(ctx context.Context, namespace, name string) {
 	before := token()
 	asked := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RefreshRequestedAtAnnotation, before[:8]+time.Now().String())
 	Expect(k8s.Patch(ctx, &v1alpha1.ProviderToken{ObjectMeta: in(namespace, name, nil)}, merge(asked))).To(Succeed())
-	Eventually(token).WithTimeout(patience).WithPolling(20 * time.Millisecond).ShouldNot(Equal(before))
+	Eventually(token).WithTimeout(patience).WithPolling(polling).ShouldNot(Equal(before))
 }
 
 // disowned takes the owner reference from a target, and waits until it is back.
@@ -261,7 +301,7 @@ func disowned(ctx context.Context, namespace, name string) {
 	Eventually(func() []metav1.OwnerReference {
 		Expect(k8s.Get(ctx, client.ObjectKeyFromObject(target), target)).To(Succeed())
 		return target.OwnerReferences
-	}).WithTimeout(patience).WithPolling(20 * time.Millisecond).ShouldNot(BeEmpty())
+	}).WithTimeout(patience).WithPolling(polling).ShouldNot(BeEmpty())
 }
 
 // notServed asserts that nobody took notice of pt while others became ready.
@@ -293,15 +333,19 @@ func holdsNothingIn(ctx context.Context, namespace, elsewhere string) {
 }
 
 // inForce waits until the API server has seen the bindings of an operator.
-func inForce(ctx context.Context, namespace string, attributes *authorizationv1.ResourceAttributes) {
+func inForce(ctx context.Context, namespace string, right *authorizationv1.ResourceAttributes) {
+	GinkgoHelper()
+	allowed(ctx, "system:serviceaccount:"+namespace+":"+account, right)
+}
+
+// allowed waits until the API server lets somebody do something.
+func allowed(ctx context.Context, name string, right *authorizationv1.ResourceAttributes) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
-		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-			User: "system:serviceaccount:" + namespace + ":" + account, ResourceAttributes: attributes,
-		}}
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: name, ResourceAttributes: right}}
 		g.Expect(k8s.Create(ctx, review)).To(Succeed())
 		g.Expect(review.Status.Allowed).To(BeTrue())
-	}).WithTimeout(patience).WithPolling(10 * time.Millisecond).Should(Succeed())
+	}).WithTimeout(patience).WithPolling(polling).Should(Succeed())
 }
 
 // running is a pod that mounts a Secret and wants to be told.
@@ -367,7 +411,7 @@ func scraped(ctx context.Context, o *operator) {
 		status, body := o.scrape(ctx, tokenOf(ctx, "app", "prometheus"))
 		g.Expect(status).To(Equal(http.StatusOK), body)
 		g.Expect(body).To(ContainSubstring("providertoken_"))
-	}).WithTimeout(patience).WithPolling(50 * time.Millisecond).Should(Succeed())
+	}).WithTimeout(patience).WithPolling(polling).Should(Succeed())
 	status, _ := o.scrape(ctx, tokenOf(ctx, "app", "curious"))
 	Expect(status).To(Equal(http.StatusForbidden))
 	status, _ = o.scrape(ctx, "")

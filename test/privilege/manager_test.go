@@ -29,6 +29,7 @@ const (
 	account   = "providertoken-manager"
 	buildTime = 5 * time.Minute
 	patience  = 20 * time.Second
+	polling   = 20 * time.Millisecond
 	loopback  = "127.0.0.1"
 )
 

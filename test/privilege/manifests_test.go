@@ -101,14 +101,20 @@ func each[T any](all objects, kind string) []T {
 // apply writes an install into the cluster, as a person does.
 func (o objects) apply(ctx context.Context) {
 	GinkgoHelper()
+	Expect(o.applyAs(ctx, "admin", "--as-group=system:masters")).To(Succeed())
+}
+
+// applyAs does it as somebody.
+func (o objects) applyAs(ctx context.Context, name string, args ...string) error {
+	GinkgoHelper()
 	var documents strings.Builder
 	for _, object := range o {
 		text, err := yaml.Marshal(object.Object)
 		Expect(err).NotTo(HaveOccurred())
 		documents.WriteString("---\n" + string(text))
 	}
-	_, err := kubectl(ctx, documents.String(), "apply", "--server-side", "--force-conflicts", "-f", "-")
-	Expect(err).NotTo(HaveOccurred())
+	_, err := kubectl(ctx, documents.String(), append(args, "apply", "--server-side", "--force-conflicts", "--as="+name, "-f", "-")...)
+	return err
 }
 
 func newNamespace(ctx context.Context, name string, labels map[string]string) {
