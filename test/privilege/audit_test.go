@@ -38,8 +38,8 @@ const decision = "authorization.k8s.io/decision"
 
 func (r request) String() string { return r.Verb + " " + r.RequestURI }
 
-// requestsOf reads what a ServiceAccount has asked of the API server so far.
-func requestsOf(namespace, account string) []request {
+// requestsOf reads what the operator of a namespace has asked of the API server so far.
+func requestsOf(namespace string) []request {
 	GinkgoHelper()
 	file, err := os.Open(auditLog())
 	Expect(err).NotTo(HaveOccurred())
@@ -122,8 +122,8 @@ func rightsOf(role string, rules []rbacv1.PolicyRule) []right {
 	return found
 }
 
-// grantsTo are the rights that an install gives to a ServiceAccount.
-func (o objects) grantsTo(namespace, account string) []grant {
+// grantsTo are the rights that an install gives to the operator of a namespace.
+func (o objects) grantsTo(namespace string) []grant {
 	GinkgoHelper()
 	has := func(subjects []rbacv1.Subject) bool {
 		return slices.Contains(subjects, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: account})

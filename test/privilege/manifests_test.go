@@ -49,12 +49,12 @@ func overlay(ctx context.Context, kustomization string) objects {
 	return decode(out)
 }
 
-// chart renders the Helm chart.
-func chart(ctx context.Context, namespace string, args ...string) objects {
+// chart renders the Helm chart, for the namespace that config/default has.
+func chart(ctx context.Context, args ...string) objects {
 	GinkgoHelper()
 	tool, err := exec.CommandContext(ctx, filepath.Join(testworld.Root(), "hack", "tool.sh"), "helm").Output()
 	Expect(err).NotTo(HaveOccurred(), "building helm")
-	args = append([]string{"template", "providertoken", filepath.Join(testworld.Root(), "dist", "chart"), "--namespace", namespace}, args...)
+	args = append([]string{"template", "providertoken", filepath.Join(testworld.Root(), "dist", "chart"), "--namespace", "providertoken-system"}, args...)
 	cmd := exec.CommandContext(ctx, strings.TrimSpace(string(tool)), args...)
 	home := filepath.Join(directory, "helm")
 	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home, "HELM_PLUGINS="+home)

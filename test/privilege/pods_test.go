@@ -24,10 +24,10 @@ func shippedInstalls(ctx context.Context) map[string]objects {
 		"config/namespaced":                   overlay(ctx, "resources: [CONFIG/namespaced]"),
 		"config/several-namespaces":           overlay(ctx, "resources: [CONFIG/several-namespaces]"),
 		"config/default and all components":   overlay(ctx, "resources: [CONFIG/default]\ncomponents: [CONFIG/propagation, CONFIG/workload-identity, CONFIG/block-metadata, CONFIG/prometheus]"),
-		"the chart":                           chart(ctx, "providertoken-system"),
-		"the chart with namespaced values":    chart(ctx, "providertoken-system", "--set=watchOwnNamespace=true,metrics.enabled=false,priorityClass.create=false"),
-		"the chart with everything on":        chart(ctx, "providertoken-system", "--set=propagation.enabled=true,workloadIdentity.enabled=true,credentialPolicy.enabled=true,networkPolicy.blockMetadata=true"),
-		"the chart with a list of namespaces": chart(ctx, "providertoken-system", "--set=watchNamespaces={team-a,team-b}"),
+		"the chart":                           chart(ctx),
+		"the chart with namespaced values":    chart(ctx, "--set=watchOwnNamespace=true,metrics.enabled=false,priorityClass.create=false"),
+		"the chart with everything on":        chart(ctx, "--set=propagation.enabled=true,workloadIdentity.enabled=true,credentialPolicy.enabled=true,networkPolicy.blockMetadata=true"),
+		"the chart with a list of namespaces": chart(ctx, "--set=watchNamespaces={team-a,team-b}"),
 	}
 }
 
@@ -149,7 +149,7 @@ var _ = Describe("the operator's NetworkPolicy", func() {
 			"::/0", "fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128", "fd00:42::42/128",
 		}))
 		Expect(closed.Spec.Egress[0].To).To(BeEmpty(), "names are asked at link-local addresses, too")
-		charted := only[networkingv1.NetworkPolicy](chart(ctx, "providertoken-system", "--set=networkPolicy.blockMetadata=true"), "NetworkPolicy")
+		charted := only[networkingv1.NetworkPolicy](chart(ctx, "--set=networkPolicy.blockMetadata=true"), "NetworkPolicy")
 		Expect(charted.Spec.Egress).To(Equal(closed.Spec.Egress))
 		newNamespace(ctx, closed.Namespace, nil)
 		closed.Name = "closed"
@@ -160,7 +160,7 @@ var _ = Describe("the operator's NetworkPolicy", func() {
 		from := `[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"monitoring"}}}]`
 		var peers []networkingv1.NetworkPolicyPeer
 		Expect(yaml.Unmarshal([]byte(from), &peers)).To(Succeed())
-		p := only[networkingv1.NetworkPolicy](chart(ctx, "providertoken-system", "--set-json=networkPolicy.metricsFrom="+from), "NetworkPolicy")
+		p := only[networkingv1.NetworkPolicy](chart(ctx, "--set-json=networkPolicy.metricsFrom="+from), "NetworkPolicy")
 		Expect(p.Spec.Ingress).To(HaveLen(1))
 		Expect(p.Spec.Ingress[0].From).To(Equal(peers))
 	})

@@ -29,12 +29,14 @@ const manager = "providertoken-manager"
 // The groups of an operator, each bound to what ships for one of its jobs, so that one
 // binding a suite is enough. What it keeps in its own namespace is bound in each world.
 const (
-	operators           = "specs:operators"
-	propagators         = "specs:propagation"
-	identified          = "specs:workload-identity"
-	ownNamespace        = "specs:own-namespace"
-	rightsTakeEffectFor = 30 * time.Second
+	operators    = "specs:operators"
+	propagators  = "specs:propagation"
+	identified   = "specs:workload-identity"
+	ownNamespace = "specs:own-namespace"
 )
+
+// bindingPatience is how long the API server may take until it has seen a binding.
+const bindingPatience = 30 * time.Second
 
 // shipped are the roles that ship, and who has them.
 func shipped() map[string]string {
@@ -123,7 +125,7 @@ func (s *Server) awaitRight(ctx context.Context, user *rest.ImpersonationConfig,
 		}}
 		g.Expect(s.Client.Create(ctx, review)).To(Succeed())
 		g.Expect(review.Status.Allowed).To(BeTrue(), "%s %s/%s", right.Verb, right.Resource, right.Subresource)
-	}).WithTimeout(rightsTakeEffectFor).WithPolling(5 * time.Millisecond).Should(Succeed())
+	}).WithTimeout(bindingPatience).WithPolling(5 * time.Millisecond).Should(Succeed())
 }
 
 // refusals are the requests of an operator that it had no right to.
@@ -155,8 +157,8 @@ func (f *refusals) Wrap(next http.RoundTripper) http.RoundTripper {
 
 func (f *refusals) note(r *http.Request) {
 	seen := refusal{request: r.Method + " " + r.URL.Path}
-	if _, rest, found := strings.Cut(r.URL.Path, "/namespaces/"); found {
-		seen.namespace, _, _ = strings.Cut(rest, "/")
+	if _, path, found := strings.Cut(r.URL.Path, "/namespaces/"); found {
+		seen.namespace, _, _ = strings.Cut(path, "/")
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
