@@ -113,7 +113,7 @@ vet: ## Run go vet.
 ##@ Changes
 
 .PHONY: generate
-generate: ## Write deep copies, CRDs and the manager's role from the Go sources.
+generate: ## Write deep copies and CRDs from the Go sources, and what else is generated.
 	hack/generate.sh .
 
 .PHONY: fmt

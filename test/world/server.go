@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"runtime"
+	"sync"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -32,6 +33,8 @@ type Server struct {
 	Scheme      *apiruntime.Scheme
 	// Leaks is searched when the suite ends: no secret may be where people read.
 	Leaks *Leaks
+
+	granted sync.Once
 }
 
 // NewServer starts an API server that knows the CRDs of this repository, for the

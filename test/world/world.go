@@ -56,8 +56,12 @@ type World struct {
 	Further []string
 	// Identities lets tokens of ServiceAccounts stand for stored credentials.
 	Identities bool
-	// User, when set, is who the operator is to the API server.
+	// User, when set, is who the operator is to the API server, instead of a
+	// ServiceAccount with exactly the rights that ship.
 	User *rest.ImpersonationConfig
+	// MayBeForbidden says that the operator lacks a right on purpose. Otherwise a spec
+	// fails when it does.
+	MayBeForbidden bool
 	// Tune, when set, changes the options of operators that start afterwards.
 	Tune func(*controller.Options)
 	// Network, when set, changes how operators that start afterwards reach providers.
@@ -66,6 +70,9 @@ type World struct {
 	Requests *RequestLog
 	// Registry holds the metrics of the operator that started last.
 	Registry *prometheus.Registry
+
+	bound    bool
+	refusals refusals
 }
 
 // New makes the world of a spec. The clock starts at a whole second.
@@ -75,6 +82,11 @@ func New(ctx context.Context, server *Server) *World {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
 	Expect(w.Server.Client.Create(ctx, ns)).To(Succeed())
 	w.Namespace = ns.Name
+	DeferCleanup(func(ctx SpecContext) {
+		if !w.MayBeForbidden {
+			w.refusals.expectNone(ctx, w.Server.Client)
+		}
+	})
 	var err error
 	w.Sim, err = providersim.Start(providersim.Options{Now: w.Clock.Now})
 	Expect(err).NotTo(HaveOccurred())
@@ -130,9 +142,12 @@ func (w *World) Operator() (stop func()) {
 	GinkgoHelper()
 	cfg := controller.Connection(w.Server.Config)
 	cfg.Wrap(w.Requests.Wrap)
-	if w.User != nil {
-		cfg.Impersonate = *w.User
+	cfg.Wrap(w.refusals.Wrap)
+	user := w.User
+	if user == nil {
+		user = w.operatorUser(context.Background())
 	}
+	cfg.Impersonate = *user
 	if w.Gate != nil {
 		cfg.Wrap(w.Gate.Wrap)
 	}
