@@ -189,7 +189,7 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, o options
 	}
 	return controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: o.WatchNamespaces, OperatorNamespace: o.OperatorNamespace,
-		Catalog: catalog, Exchanger: exchanger, Clock: time, Metrics: counters,
+		Catalog: catalog, Exchanger: exchanger, Clock: time, Metrics: counters, Sharded: o.WatchLabelSelector != "",
 		Options: controller.Options{
 			InlineProviders:         o.InlineProviders,
 			ClusterProviders:        len(o.WatchNamespaces) == 0,

@@ -214,14 +214,26 @@ var _ = Describe("the record of logins", func() {
 		process := func() *controller.Logins {
 			return &controller.Logins{Client: k8s, Namespace: w.Namespace, Now: w.Clock.Now}
 		}
+		first := w.Clock.Now()
 		for range 2 {
 			_, frozen, err := process().Begin(ctx, resolved, credentials)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero())
+			w.Clock.Step(14 * time.Minute)
 		}
+		// The window slides: the second one still counts when the first one does not.
+		w.Clock.SetTime(first.Add(15*time.Minute - time.Second))
 		_, frozen, err := process().Begin(ctx, resolved, credentials)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(frozen).To(Equal(w.Clock.Now().Add(15 * time.Minute)))
+		Expect(frozen.Until).To(Equal(first.Add(15 * time.Minute)))
+		w.Clock.SetTime(first.Add(15 * time.Minute))
+		_, frozen, err = process().Begin(ctx, resolved, credentials)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(frozen).To(BeZero())
+		w.Clock.Step(2 * time.Second)
+		_, frozen, err = process().Begin(ctx, resolved, credentials)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(frozen.Until).To(Equal(first.Add(29 * time.Minute)))
 
 		By("keeping credentials apart")
 		credentials[provider.CredPassword] = token.NewSecret("q")

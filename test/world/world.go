@@ -185,6 +185,7 @@ func (w *World) Operator() (stop func()) {
 	Expect(controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: w.Served(), OperatorNamespace: w.Namespace,
 		Catalog: catalog, Exchanger: sender, Clock: w.Clock, Metrics: counters, Options: options,
+		Sharded: w.Shard != nil,
 	})).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
