@@ -298,6 +298,7 @@ func (a *attempt) login(ctx context.Context) verdict {
 			Fix:     "correct username and password in the credential Secret",
 		}}
 	}
+	defer grant.Abandon()
 	got, failed := a.ask(ctx, a.input)
 	v := verdict{token: got, err: failed}
 	switch {

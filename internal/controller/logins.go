@@ -113,6 +113,7 @@ type Login struct {
 	entry  *loginEntry
 	// before is the record without this login.
 	before loginRecord
+	ended  bool
 }
 
 // Begin waits for its turn, writes the attempt down where that is due, and grants
@@ -312,7 +313,17 @@ func (g *Login) Unanswered(ctx context.Context, maybeJudged bool) error {
 	return g.store(ctx, loginRecord{Tries: g.entry.record.Tries[:1]})
 }
 
+// Abandon ends a login that nothing else ended, as after a bug: it may have been
+// judged, and nobody waits for it for ever.
+func (g *Login) Abandon() {
+	if !g.ended {
+		g.entry.proven = false
+		g.release()
+	}
+}
+
 func (g *Login) release() {
+	g.ended = true
 	g.entry.turn <- struct{}{}
 	g.logins.leave(g.name, g.entry)
 }
