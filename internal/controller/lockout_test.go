@@ -287,7 +287,7 @@ var _ = Describe("the record of logins", func() {
 		_, frozen, err = process().Begin(ctx, resolved, credentials)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen).To(BeZero())
-		w.Clock.Step(2 * time.Second)
+		w.Clock.Step(5 * time.Second)
 		_, frozen, err = process().Begin(ctx, resolved, credentials)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen.Until).To(Equal(first.Add(29 * time.Minute)))
@@ -430,8 +430,8 @@ var _ = Describe("the record of logins", func() {
 		Expect(begins(ctx, first, account("p")).Worked(ctx)).To(Succeed())
 		begins(ctx, first, account("p")) // killed; the provider refused it
 		begins(ctx, process(w), account("p"))
-		w.Clock.Step(2 * time.Second)
-		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(w.Clock.Now().Add(15*time.Minute - 2*time.Second)))
+		w.Clock.Step(5 * time.Second)
+		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(w.Clock.Now().Add(15*time.Minute - 5*time.Second)))
 	})
 
 	It("does not count what a process that goes on knows to be one login, of a credential that worked", func(ctx SpecContext) {
@@ -439,24 +439,24 @@ var _ = Describe("the record of logins", func() {
 		Expect(begins(ctx, process(w), account("p")).Worked(ctx)).To(Succeed())
 		second := process(w)
 		Expect(begins(ctx, second, account("p")).Unanswered(ctx, true)).To(Succeed())
-		w.Clock.Step(2 * time.Second)
+		w.Clock.Step(5 * time.Second)
 		Expect(begins(ctx, second, account("p")).Unanswered(ctx, true)).To(Succeed())
-		w.Clock.Step(2 * time.Second)
+		w.Clock.Step(5 * time.Second)
 		frozen(ctx, second, resolved, account("p"))
 	})
 
 	It("keeps two tries apart of which the first has no known outcome", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		begins(ctx, process(w), account("p")) // killed
-		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(w.Clock.Now().Add(2 * time.Second)))
-		w.Clock.Step(2 * time.Second)
+		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(w.Clock.Now().Add(5 * time.Second)))
+		w.Clock.Step(5 * time.Second)
 		begins(ctx, process(w), account("p"))
 	})
 
 	It("grants no more when the clock goes back", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		begins(ctx, process(w), account("p"))
-		w.Clock.Step(2 * time.Second)
+		w.Clock.Step(5 * time.Second)
 		begins(ctx, process(w), account("p"))
 		w.Clock.SetTime(w.Clock.Now().Add(-time.Hour))
 		back := w.Clock.Now()
@@ -492,7 +492,7 @@ var _ = Describe("the record of logins", func() {
 		one.Shared, two.Shared = true, true
 		Expect(begins(ctx, one, account("p")).Worked(ctx)).To(Succeed())
 		other := begins(ctx, two, account("p"))
-		Expect(frozen(ctx, one, resolved, account("p"))).To(Equal(w.Clock.Now().Add(2 * time.Second)))
+		Expect(frozen(ctx, one, resolved, account("p"))).To(Equal(w.Clock.Now().Add(5 * time.Second)))
 		Expect(other.Worked(ctx)).To(Succeed())
 		Expect(begins(ctx, one, account("p")).Worked(ctx)).To(Succeed())
 	})
@@ -524,9 +524,9 @@ var _ = Describe("the record of logins", func() {
 		w := newWorld(ctx)
 		logins := process(w)
 		begins(ctx, logins, account("p")).Abandon()
-		w.Clock.Step(2 * time.Second)
+		w.Clock.Step(5 * time.Second)
 		begins(ctx, logins, account("p")).Abandon()
-		w.Clock.Step(2 * time.Second)
+		w.Clock.Step(5 * time.Second)
 		frozen(ctx, logins, resolved, account("p"))
 	})
 

@@ -29,8 +29,9 @@ const (
 	loginWindow   = 15 * time.Minute
 	loginAttempts = 2
 	// loginApart is the least time between two tries of which the first has no known
-	// outcome: Keycloak takes two failures in one second for an attack.
-	loginApart = 2 * time.Second
+	// outcome: Keycloak takes two failures in one second for an attack, and a try is
+	// sent some time after it was written down.
+	loginApart = 5 * time.Second
 	// loginPause is the least time between the first refusal of a login that used
 	// to work and the second try.
 	loginPause = 30 * time.Second
