@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/controller"
@@ -518,6 +519,24 @@ var _ = Describe("the record of logins", func() {
 		Expect(frozen(ctx, process(w), resolved, account("another"))).To(Equal(until), "also by the next process")
 		w.Clock.SetTime(until)
 		refused(ctx, process(w), account("p"))
+	})
+
+	It("is not tried when writing it down took so long that it would be counted too early", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		logins := process(w)
+		watching, err := client.NewWithWatch(apiServer, client.Options{Scheme: server.Scheme})
+		Expect(err).NotTo(HaveOccurred())
+		logins.Client = interceptor.NewClient(watching, interceptor.Funcs{Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			defer w.Clock.Step(time.Minute)
+			return c.Create(ctx, o, opts...)
+		}})
+		login, _, err := logins.Begin(ctx, resolved, account("p"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(login).NotTo(BeNil(), "the second write was faster")
+		w.Clock.Step(5 * time.Second)
+		begins(ctx, process(w), account("p"))
+		w.Clock.Step(5 * time.Second)
+		frozen(ctx, process(w), resolved, account("p"))
 	})
 
 	It("is let go of after a bug in the exchange", func(ctx SpecContext) {

@@ -114,7 +114,9 @@ type Login struct {
 	entry  *loginEntry
 	// before is the record without this login.
 	before loginRecord
-	ended  bool
+	// intended is when this login was written down; zero when it was not.
+	intended time.Time
+	ended    bool
 }
 
 // Begin waits for its turn, writes the attempt down where that is due, and grants
@@ -141,7 +143,12 @@ func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Cred
 		if err != nil {
 			break
 		}
-		if frozen, err = login.intend(ctx); !overtaken(err) {
+		if frozen, err = login.intend(ctx); err == nil && login.late() {
+			err = login.store(ctx, login.before)
+			frozen = Freeze{Until: l.Now().Add(loginApart), Problem: "the API server took too long to write down this login before it is tried"}
+			continue
+		}
+		if !overtaken(err) {
 			break
 		}
 		err = nil
@@ -176,6 +183,7 @@ func (g *Login) intend(ctx context.Context) (Freeze, error) {
 		return Freeze{}, err
 	}
 	now := g.logins.Now()
+	g.intended = time.Time{}
 	rec := g.entry.record.at(now)
 	if g.entry.object == nil && now.Before(g.logins.quietUntil()) {
 		return Freeze{g.logins.quietUntil(), "the operator's key and with it its knowledge of refused logins was lost, and this login may have been refused shortly before"}, nil
@@ -189,12 +197,18 @@ func (g *Login) intend(ctx context.Context) (Freeze, error) {
 		}
 		return frozen, nil
 	}
-	g.before = rec
+	g.before, g.intended = rec, now
 	if rec.Worked {
 		rec.Tries, rec.Worked = append(rec.Tries, now), false
 	}
 	rec.Tries = append(rec.Tries, now)
 	return Freeze{}, g.store(ctx, rec)
+}
+
+// late tells that the attempt was written down so long ago that, sent now, it would
+// count for less than it is: the API server was slow, or the process was suspended.
+func (g *Login) late() bool {
+	return !g.intended.IsZero() && g.logins.Now().Sub(g.intended) >= loginApart/2
 }
 
 // at is the record as it counts now: without tries that are over, and with instants

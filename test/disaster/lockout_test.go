@@ -79,6 +79,7 @@ func (l *ledger) book(credential string, at time.Time, worked bool) (dies bool) 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.latest++
+	GinkgoWriter.Println("login", at.Format("15:04:05.000"), credential, worked)
 	if !worked {
 		l.sent[credential] = append(l.sent[credential], at)
 	}
