@@ -40,7 +40,7 @@ type Clock interface {
 	exchange.AlarmClock
 }
 
-// Parts are what a manager's controller is made of. All fields but Namespaces and Sharded are required.
+// Parts are what a manager's controller is made of. All fields but Namespaces, History and Sharded are required.
 type Parts struct {
 	// Config reaches the API server.
 	Config *rest.Config
@@ -52,6 +52,8 @@ type Parts struct {
 	OperatorNamespace string
 	Catalog           *provider.Catalog
 	Exchanger         Exchanger
+	// History stands between Config and the API server; nil when nothing does.
+	History *History
 	// Sharded tells that other operators work in the same namespace of their own.
 	Sharded bool
 	Clock   Clock
@@ -106,6 +108,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 			}
 		}
 	})
+	if p.History != nil {
+		p.History.WentBack(func() {
+			log.Info("the cluster was put back to an earlier state; everything is read anew")
+			r.memory.rewind()
+		})
+	}
 	if err := r.serveIdentities(ctx, p); err != nil {
 		return fmt.Errorf("setting up workload identity: %w", err)
 	}

@@ -130,6 +130,8 @@ func (w *World) Operator() (stop func()) {
 	GinkgoHelper()
 	cfg := rest.CopyConfig(w.Server.Config)
 	cfg.Wrap(w.Requests.Wrap)
+	history := &controller.History{}
+	cfg.Wrap(history.Wrap)
 	if w.User != nil {
 		cfg.Impersonate = *w.User
 	}
@@ -185,7 +187,7 @@ func (w *World) Operator() (stop func()) {
 	Expect(controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: w.Served(), OperatorNamespace: w.Namespace,
 		Catalog: catalog, Exchanger: sender, Clock: w.Clock, Metrics: counters, Options: options,
-		Sharded: w.Shard != nil,
+		Sharded: w.Shard != nil, History: history,
 	})).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
