@@ -85,11 +85,12 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err := kindsInstalled(cfg, len(o.WatchNamespaces) == 0); err != nil {
 		return err
 	}
-	mgr, err := newManager(cfg, o)
+	history := &controller.History{}
+	mgr, err := newManager(cfg, history, o)
 	if err != nil {
 		return err
 	}
-	if err := assemble(ctx, mgr, cfg, o, catalog); err != nil {
+	if err := assemble(ctx, mgr, cfg, history, o, catalog); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -135,8 +136,9 @@ func kindsInstalled(cfg *rest.Config, clusterWide bool) error {
 		v1alpha1.GroupVersion.Version, strings.Join(crds, ", "))
 }
 
-func newManager(cfg *rest.Config, o options.Options) (ctrl.Manager, error) {
+func newManager(cfg *rest.Config, history *controller.History, o options.Options) (ctrl.Manager, error) {
 	cfg.UserAgent = "providertoken-operator/" + version
+	cfg.Wrap(history.Wrap)
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
@@ -179,7 +181,7 @@ func leaseName(selector string) string {
 }
 
 // assemble puts the parts together.
-func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, o options.Options, catalog *provider.Catalog) error {
+func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *controller.History, o options.Options, catalog *provider.Catalog) error {
 	live, err := client.New(cfg, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient()})
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
@@ -197,7 +199,7 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, o options
 	}
 	return controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: o.WatchNamespaces, OperatorNamespace: o.OperatorNamespace,
-		Catalog: catalog, Exchanger: exchanger, Clock: time, Metrics: counters,
+		Catalog: catalog, Exchanger: exchanger, Clock: time, Metrics: counters, Sharded: o.WatchLabelSelector != "", History: history,
 		Options: controller.Options{
 			InlineProviders:         o.InlineProviders,
 			ClusterProviders:        len(o.WatchNamespaces) == 0,

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -302,13 +303,14 @@ func (a *attempt) login(ctx context.Context) verdict {
 		a.r.Log.Error(err, "a login is held back", "providertoken", a.name)
 		return verdict{err: noRecord(err), ours: true}
 	}
-	if !frozen.IsZero() {
-		return verdict{frozenUntil: frozen, ours: true, err: &provider.Error{
+	if !frozen.Until.IsZero() {
+		return verdict{frozenUntil: frozen.Until, ours: true, err: &provider.Error{
 			Kind:    provider.LoginDenied,
-			Problem: "this username and password were refused before",
+			Problem: frozen.Problem,
 			Fix:     "correct username and password in the credential Secret",
 		}}
 	}
+	defer grant.Abandon()
 	got, failed := a.ask(ctx, a.input)
 	v := verdict{token: got, err: failed}
 	switch {
@@ -330,6 +332,13 @@ func noRecord(err error) *provider.Error {
 	problem := "the login could not be written down before it is tried, which keeps the account from being locked"
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		problem = "another login with the same credential has not ended yet"
+	}
+	if errors.Is(err, errKeyUnusable) {
+		return &provider.Error{
+			Kind:    provider.Unavailable,
+			Problem: fmt.Sprintf("the operator's Secret %q, without which no login can be written down before it is tried, is spoilt", loginKeySecret),
+			Fix:     "let whoever runs the operator delete that Secret in the operator's namespace: it is put back, or made anew",
+		}
 	}
 	return &provider.Error{
 		Kind: provider.Unavailable, Problem: problem,

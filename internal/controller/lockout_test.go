@@ -2,7 +2,10 @@ package controller_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/controller"
@@ -99,6 +103,60 @@ var _ = Describe("a login that is refused", func() {
 		got := w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonOperatorStateUnavailable)
 		Expect(got.Status.Token).To(BeNil())
 		Expect(w.Sim.UP42.Calls()).To(BeEmpty())
+		Expect(w.Condition(ctx, pt, v1alpha1.TokenIssuedCondition).Message).To(ContainSubstring("delete that Secret"))
+
+		By("and soon after a person did what it says")
+		Expect(k8s.Delete(ctx, key)).To(Succeed())
+		w.Clock.Step(5 * time.Minute)
+		w.Ready(ctx, pt)
+	})
+
+	It("is tried once by all who used it when it was changed at the provider, once more after half a minute, and by nobody then", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.Operator()
+		pt := w.UP42(ctx)
+		all := []*v1alpha1.ProviderToken{pt}
+		for i := range 12 {
+			other := w.Wanted("up42")
+			other.Name = fmt.Sprintf("up42-%d", i)
+			all = append(all, w.Create(ctx, other))
+		}
+		for _, pt := range all {
+			w.Ready(ctx, pt)
+		}
+		w.Sim.UP42.SetLogin(providersim.UP42Username, "changed by its owner")
+		w.Sim.UP42.KillSessions()
+		w.Clock.Step(3 * time.Minute)
+		for _, pt := range all {
+			w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonLoginFrozen)
+		}
+		Expect(w.Sim.UP42.FailedLogins()).To(Equal(1))
+		w.Clock.Step(31 * time.Second)
+		Eventually(w.Sim.UP42.FailedLogins).WithTimeout(soon).Should(Equal(2))
+		w.Clock.Step(14 * time.Minute)
+		testworld.StaysFor(quiet, w.Sim.UP42.FailedLogins, 2)
+		Expect(w.Sim.UP42.WasLocked(providersim.UP42Username)).To(BeFalse())
+	})
+
+	It("is not tried while the API server refuses to store records, and soon after it does not", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		var refuses atomic.Bool
+		refuses.Store(true)
+		w.Faults = func(next http.RoundTripper) http.RoundTripper {
+			return testworld.RoundTripper(func(r *http.Request) (*http.Response, error) {
+				if refuses.Load() && r.Method != http.MethodGet && strings.Contains(r.URL.Path, "/configmaps") {
+					return nil, errors.New("no ConfigMaps today")
+				}
+				return next.RoundTrip(r)
+			})
+		}
+		w.Operator()
+		pt := w.UP42(ctx)
+		w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonOperatorStateUnavailable)
+		Expect(w.Sim.UP42.Calls()).To(BeEmpty())
+		refuses.Store(false)
+		w.Clock.Step(5 * time.Minute)
+		w.Ready(ctx, pt)
 	})
 
 	It("does not freeze another credential for the same account", func(ctx SpecContext) {
@@ -214,14 +272,26 @@ var _ = Describe("the record of logins", func() {
 		process := func() *controller.Logins {
 			return &controller.Logins{Client: k8s, Namespace: w.Namespace, Now: w.Clock.Now}
 		}
+		first := w.Clock.Now()
 		for range 2 {
 			_, frozen, err := process().Begin(ctx, resolved, credentials)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero())
+			w.Clock.Step(14 * time.Minute)
 		}
+		// The window slides: the second one still counts when the first one does not.
+		w.Clock.SetTime(first.Add(15*time.Minute - time.Second))
 		_, frozen, err := process().Begin(ctx, resolved, credentials)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(frozen).To(Equal(w.Clock.Now().Add(15 * time.Minute)))
+		Expect(frozen.Until).To(Equal(first.Add(15 * time.Minute)))
+		w.Clock.SetTime(first.Add(15 * time.Minute))
+		_, frozen, err = process().Begin(ctx, resolved, credentials)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(frozen).To(BeZero())
+		w.Clock.Step(5 * time.Second)
+		_, frozen, err = process().Begin(ctx, resolved, credentials)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(frozen.Until).To(Equal(first.Add(29 * time.Minute)))
 
 		By("keeping credentials apart")
 		credentials[provider.CredPassword] = token.NewSecret("q")
@@ -285,6 +355,198 @@ var _ = Describe("the record of logins", func() {
 			Expect(frozen).To(BeZero())
 			Expect(login.Unanswered(ctx, false)).To(Succeed())
 		}
+	})
+
+	// Records are kept for these; each call is another credential.
+	resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://sso.example.com/realms/a/token", Grant: provider.Password, ClientAuthentication: provider.None}}
+	account := func(password string) provider.Credentials {
+		return provider.Credentials{provider.CredUsername: token.NewSecret("me@example.com"), provider.CredPassword: token.NewSecret(password)}
+	}
+	process := func(w *world) *controller.Logins {
+		return &controller.Logins{Client: k8s, Namespace: w.Namespace, Now: w.Clock.Now}
+	}
+	begins := func(ctx context.Context, l *controller.Logins, c provider.Credentials) *controller.Login {
+		GinkgoHelper()
+		login, frozen, err := l.Begin(ctx, resolved, c)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(frozen).To(BeZero())
+		return login
+	}
+	frozen := func(ctx context.Context, l *controller.Logins, r provider.Resolved, c provider.Credentials) time.Time {
+		GinkgoHelper()
+		_, frozen, err := l.Begin(ctx, r, c)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(frozen.Problem).NotTo(BeEmpty())
+		return frozen.Until
+	}
+	refused := func(ctx context.Context, l *controller.Logins, c provider.Credentials) time.Time {
+		GinkgoHelper()
+		until, err := begins(ctx, l, c).Refused(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		return until
+	}
+
+	It("is one for all spellings that a server may take for the same login", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		logins := process(w)
+		until := refused(ctx, logins, account("p"))
+		for _, url := range []string{
+			"https://SSO.Example.com/realms/a/token", "https://sso.example.com:443/realms/a/token", "https://sso.example.com/realms/%61/token",
+			"https://sso.example.com/realms/x/../a/token", "https://sso.example.com//realms/a/./token/", "https://sso.example.com/realms/a/token?b=1&a=2",
+			"https://sso.example.com/realms/a/token;v=1", "https://sso.example.com/Realms/A/Token",
+		} {
+			other := resolved
+			other.TokenURL = url
+			Expect(frozen(ctx, logins, other, account("p"))).To(Equal(until), url)
+		}
+		for _, name := range []string{"Me@Example.COM", " me@example.com", "me@example.com "} {
+			c := account("p")
+			c[provider.CredUsername] = token.NewSecret(name)
+			Expect(frozen(ctx, logins, resolved, c)).To(Equal(until), name)
+		}
+		c := account("p")
+		c[provider.CredClientSecret] = token.NewSecret("not sent")
+		c[provider.CredClientID] = token.NewSecret("another client")
+		Expect(frozen(ctx, logins, resolved, c)).To(Equal(until), "what is not sent, or not secret")
+
+		By("not holding up what is another login")
+		for _, url := range []string{"https://sso.example.com/realms/b/token", "https://sso.example.com:8443/realms/a/token", "https://sso.example.org/realms/a/token"} {
+			other := resolved
+			other.TokenURL = url
+			login, frozen, err := logins.Begin(ctx, other, account("p"))
+			Expect(err).NotTo(HaveOccurred())
+			Expect(frozen).To(BeZero(), url)
+			Expect(login.Unanswered(ctx, false)).To(Succeed())
+		}
+		proves := resolved
+		proves.ClientAuthentication = provider.SecretPost
+		_, thawed, err := logins.Begin(ctx, proves, c)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(thawed).To(BeZero(), "a client_secret that is sent is part of the credential")
+	})
+
+	It("reckons with a login that the process before may have sent and not recorded", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		first := process(w)
+		Expect(begins(ctx, first, account("p")).Worked(ctx)).To(Succeed())
+		begins(ctx, first, account("p")) // killed; the provider refused it
+		begins(ctx, process(w), account("p"))
+		w.Clock.Step(5 * time.Second)
+		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(w.Clock.Now().Add(15*time.Minute - 5*time.Second)))
+	})
+
+	It("does not count what a process that goes on knows to be one login, of a credential that worked", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		Expect(begins(ctx, process(w), account("p")).Worked(ctx)).To(Succeed())
+		second := process(w)
+		Expect(begins(ctx, second, account("p")).Unanswered(ctx, true)).To(Succeed())
+		w.Clock.Step(5 * time.Second)
+		Expect(begins(ctx, second, account("p")).Unanswered(ctx, true)).To(Succeed())
+		w.Clock.Step(5 * time.Second)
+		frozen(ctx, second, resolved, account("p"))
+	})
+
+	It("keeps two tries apart of which the first has no known outcome", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		begins(ctx, process(w), account("p")) // killed
+		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(w.Clock.Now().Add(5 * time.Second)))
+		w.Clock.Step(5 * time.Second)
+		begins(ctx, process(w), account("p"))
+	})
+
+	It("grants no more when the clock goes back", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		begins(ctx, process(w), account("p"))
+		w.Clock.Step(5 * time.Second)
+		begins(ctx, process(w), account("p"))
+		w.Clock.SetTime(w.Clock.Now().Add(-time.Hour))
+		back := w.Clock.Now()
+		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(back.Add(15 * time.Minute)))
+		w.Clock.Step(10 * time.Minute)
+		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(back.Add(15*time.Minute)), "nor freezes for ever")
+	})
+
+	It("is heeded by the shards, each of which knew the login to work", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		one, two := process(w), process(w)
+		one.Shared, two.Shared = true, true
+		Expect(begins(ctx, one, account("p")).Worked(ctx)).To(Succeed())
+		Expect(begins(ctx, two, account("p")).Worked(ctx)).To(Succeed())
+		until := refused(ctx, one, account("p"))
+		Expect(frozen(ctx, two, resolved, account("p"))).To(Equal(until))
+
+		By("also when both were refused at once")
+		Expect(begins(ctx, one, account("q")).Worked(ctx)).To(Succeed())
+		Expect(begins(ctx, two, account("q")).Worked(ctx)).To(Succeed())
+		a, b := begins(ctx, one, account("q")), begins(ctx, two, account("q"))
+		_, err := a.Refused(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		until, err = b.Refused(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(until).To(Equal(w.Clock.Now().Add(15 * time.Minute)))
+		Expect(frozen(ctx, one, resolved, account("q"))).To(Equal(until))
+	})
+
+	It("does not freeze a good login of one shard while another one begins with it", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		one, two := process(w), process(w)
+		one.Shared, two.Shared = true, true
+		Expect(begins(ctx, one, account("p")).Worked(ctx)).To(Succeed())
+		other := begins(ctx, two, account("p"))
+		Expect(frozen(ctx, one, resolved, account("p"))).To(Equal(w.Clock.Now().Add(5 * time.Second)))
+		Expect(other.Worked(ctx)).To(Succeed())
+		Expect(begins(ctx, one, account("p")).Worked(ctx)).To(Succeed())
+	})
+
+	It("is found again after the key was deleted under a running operator", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		logins := process(w)
+		until := refused(ctx, logins, account("p"))
+		key := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "providertoken-login-key"}}
+		Expect(k8s.Delete(ctx, key)).To(Succeed())
+		Expect(begins(ctx, logins, account("other")).Worked(ctx)).To(Succeed())
+		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(until))
+	})
+
+	It("holds up logins without a record after the key was lost for good, until nothing refused before can be among them", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		refused(ctx, process(w), account("p"))
+		w.Clock.Step(5 * time.Minute)
+		key := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "providertoken-login-key"}}
+		Expect(k8s.Delete(ctx, key)).To(Succeed())
+		until := frozen(ctx, process(w), resolved, account("p"))
+		Expect(until.Sub(w.Clock.Now())).To(BeNumerically("~", 10*time.Minute, time.Second))
+		Expect(frozen(ctx, process(w), resolved, account("another"))).To(Equal(until), "also by the next process")
+		w.Clock.SetTime(until)
+		refused(ctx, process(w), account("p"))
+	})
+
+	It("is not tried when writing it down took so long that it would be counted too early", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		logins := process(w)
+		watching, err := client.NewWithWatch(apiServer, client.Options{Scheme: server.Scheme})
+		Expect(err).NotTo(HaveOccurred())
+		logins.Client = interceptor.NewClient(watching, interceptor.Funcs{Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			defer w.Clock.Step(time.Minute)
+			return c.Create(ctx, o, opts...)
+		}})
+		login, _, err := logins.Begin(ctx, resolved, account("p"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(login).NotTo(BeNil(), "the second write was faster")
+		w.Clock.Step(5 * time.Second)
+		begins(ctx, process(w), account("p"))
+		w.Clock.Step(5 * time.Second)
+		frozen(ctx, process(w), resolved, account("p"))
+	})
+
+	It("is let go of after a bug in the exchange", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		logins := process(w)
+		begins(ctx, logins, account("p")).Abandon()
+		w.Clock.Step(5 * time.Second)
+		begins(ctx, logins, account("p")).Abandon()
+		w.Clock.Step(5 * time.Second)
+		frozen(ctx, logins, resolved, account("p"))
 	})
 
 	It("is cleared of what nobody touched for a month", func(ctx SpecContext) {

@@ -1,13 +1,16 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -17,6 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
 )
 
@@ -24,25 +28,37 @@ const (
 	// loginWindow is the time within which a login is tried at most loginAttempts times without success.
 	loginWindow   = 15 * time.Minute
 	loginAttempts = 2
+	// loginApart is the least time between two tries of which the first has no known
+	// outcome: Keycloak takes two failures in one second for an attack, and a try is
+	// sent some time after it was written down.
+	loginApart = 5 * time.Second
 	// loginPause is the least time between the first refusal of a login that used
-	// to work and the second try: Keycloak takes two failures in one second for an attack.
+	// to work and the second try.
 	loginPause = 30 * time.Second
 	// loginFreezeMax bounds the doubling pauses between the probes of a frozen login.
 	loginFreezeMax = 24 * time.Hour
 	// loginRecordLife is how long a record that nobody touches is kept.
 	loginRecordLife = 30 * 24 * time.Hour
+	// loginRounds is how often a record is looked at again that somebody else wrote meanwhile.
+	loginRounds = 4
 
 	loginKeySecret   = "providertoken-login-key"
+	loginKeyKey      = "key"
 	loginRecordLabel = "providertoken.dev/login-record"
 	loginRecordKey   = "record"
+	// loginQuietAnnotation of the key Secret is the instant before which no login is
+	// tried that has no record: records that were made with a lost key may be about it.
+	loginQuietAnnotation = "providertoken.dev/quiet-until"
 )
 
 // Logins keeps the operator from locking an account. Every login with a
 // credential that did not yet work in this process is written down before it is
 // sent, in a ConfigMap of the operator's own namespace, so that neither a crash
 // nor a recreated ProviderToken forgets a refusal. A record belongs to
-// (endpoint, identity, credential) under a keyed hash and is shared by all who
+// (account, credential) under a keyed hash and is shared by all who
 // use that credential; other credentials for the same account are not affected.
+// Of the logins with one credential, one is under way at a time: a password that was
+// changed at the provider is refused once, and not once for everybody who uses it.
 type Logins struct {
 	// Client reads and writes the operator's own namespace without a cache.
 	Client client.Client
@@ -50,30 +66,45 @@ type Logins struct {
 	Namespace string
 	// Now is the clock.
 	Now func() time.Time
+	// Shared is true where other processes use the same records at the same time.
+	Shared bool
 
 	mu      sync.Mutex
 	key     []byte
+	quiet   time.Time
 	entries map[string]*loginEntry
 }
 
-// loginEntry serialises the logins with one credential that is not known to work.
+// loginEntry serialises the logins with one credential.
 type loginEntry struct {
 	turn chan struct{} // holds one value while nobody is logging in
+	// users hold or wait for the turn.
+	users int
 	// proven is true when the credential worked in this process and was not refused since.
 	proven bool
-	record *loginRecord // as stored; nil before it was read
+	record *loginRecord // as stored; nil when that is not known
 	object *corev1.ConfigMap
 }
 
 // loginRecord is what is stored of one credential.
 type loginRecord struct {
-	// Attempts that may have been refused since Since.
-	Attempts int       `json:"attempts"`
-	Since    time.Time `json:"since"`
+	// Tries are the instants of the last logins that are not known to have worked, the
+	// oldest first.
+	Tries []time.Time `json:"tries,omitempty"`
 	// Frozen is the instant before which no login is tried; zero when it may be.
-	Frozen time.Time `json:"frozen"`
+	Frozen time.Time `json:"frozen,omitzero"`
 	// Probes is the number of refused logins since the first freeze.
-	Probes int `json:"probes"`
+	Probes int `json:"probes,omitempty"`
+	// Worked is true when the last login worked. Those that follow are not written
+	// down by the process that knows it, so that another one must reckon with one of
+	// them that was refused right before.
+	Worked bool `json:"worked,omitempty"`
+}
+
+// Freeze is why and until when a login is not tried; Until is zero when it may be.
+type Freeze struct {
+	Until   time.Time
+	Problem string
 }
 
 // Login is the right to try one login. Exactly one of its methods must be called afterwards.
@@ -81,124 +112,239 @@ type Login struct {
 	logins *Logins
 	name   string
 	entry  *loginEntry
-	solo   bool // holds the entry's turn
+	// before is the record without this login.
+	before loginRecord
+	// intended is when this login was written down; zero when it was not.
+	intended time.Time
+	ended    bool
 }
 
 // Begin waits for its turn, writes the attempt down where that is due, and grants
 // a login; or tells until when the login is frozen. An error is the API server's:
 // nothing may be sent then.
-func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Credentials) (*Login, time.Time, error) {
+func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Credentials) (*Login, Freeze, error) {
 	name, err := l.name(ctx, r, c)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, Freeze{}, err
 	}
-	e := l.entry(name)
-	if l.proven(e) {
-		return &Login{logins: l, name: name, entry: e}, time.Time{}, nil
-	}
+	login := &Login{logins: l, name: name, entry: l.enter(name)}
 	select {
-	case <-e.turn:
+	case <-login.entry.turn:
 	case <-ctx.Done():
-		return nil, time.Time{}, fmt.Errorf("waiting for another login with the same credential: %w", ctx.Err())
+		l.leave(name, login.entry)
+		return nil, Freeze{}, fmt.Errorf("waiting for another login with the same credential: %w", ctx.Err())
 	}
-	login := &Login{logins: l, name: name, entry: e, solo: true}
-	if l.proven(e) {
-		return login, time.Time{}, nil
+	known, err := login.stillProven(ctx)
+	if known {
+		return login, Freeze{}, nil
 	}
-	frozen, err := login.intend(ctx)
-	if err != nil || !frozen.IsZero() {
+	var frozen Freeze
+	for range loginRounds {
+		if err != nil {
+			break
+		}
+		if frozen, err = login.intend(ctx); err == nil && login.late() {
+			err = login.store(ctx, login.before)
+			frozen = Freeze{Until: l.Now().Add(loginApart), Problem: "the API server took too long to write down this login before it is tried"}
+			continue
+		}
+		if !overtaken(err) {
+			break
+		}
+		err = nil
+	}
+	if err != nil || !frozen.Until.IsZero() {
 		login.release()
 		return nil, frozen, err
 	}
-	return login, time.Time{}, nil
+	return login, Freeze{}, nil
+}
+
+// stillProven tells whether the credential is known to work. Where others use the same
+// records, one of them may have learnt that it does not.
+func (g *Login) stillProven(ctx context.Context) (bool, error) {
+	if !g.entry.proven || !g.logins.Shared {
+		return g.entry.proven, nil
+	}
+	if err := g.reload(ctx); err != nil {
+		return false, err
+	}
+	g.entry.proven = g.entry.record.Worked
+	return g.entry.proven, nil
 }
 
 // intend writes an attempt down, unless the login is frozen.
-func (g *Login) intend(ctx context.Context) (frozen time.Time, err error) {
-	g.entry.record = nil // read it anew: a person may have deleted it to let us try again
-	if err := g.load(ctx); err != nil {
-		return time.Time{}, err
+func (g *Login) intend(ctx context.Context) (Freeze, error) {
+	if err := g.logins.keepKey(ctx); err != nil {
+		return Freeze{}, err
+	}
+	// Read it anew: a person may have deleted it to let us try again.
+	if err := g.reload(ctx); err != nil {
+		return Freeze{}, err
 	}
 	now := g.logins.Now()
-	rec := *g.entry.record
-	if now.Before(rec.Frozen) {
-		return rec.Frozen, nil
+	g.intended = time.Time{}
+	rec := g.entry.record.at(now)
+	if g.entry.object == nil && now.Before(g.logins.quietUntil()) {
+		return Freeze{g.logins.quietUntil(), "the operator's key and with it its knowledge of refused logins was lost, and this login may have been refused shortly before"}, nil
 	}
-	if now.Sub(rec.Since) >= loginWindow || now.Before(rec.Since) {
-		rec.Attempts, rec.Since = 0, now
+	if frozen := rec.freeze(now); !frozen.Until.IsZero() {
+		if g.logins.Shared && rec.underWay(now) {
+			return Freeze{now.Add(loginApart), "another login with the same username and password is under way"}, nil
+		}
+		if rec.shifted(*g.entry.record) {
+			return frozen, g.store(ctx, rec)
+		}
+		return frozen, nil
 	}
-	if rec.Attempts >= loginAttempts {
-		// Sent and never recorded, more than once: count it as refused.
-		return rec.Since.Add(loginWindow), nil
+	g.before, g.intended = rec, now
+	if rec.Worked {
+		rec.Tries, rec.Worked = append(rec.Tries, now), false
 	}
-	rec.Attempts++
-	return time.Time{}, g.store(ctx, rec)
+	rec.Tries = append(rec.Tries, now)
+	return Freeze{}, g.store(ctx, rec)
+}
+
+// late tells that the attempt was written down so long ago that, sent now, it would
+// count for less than it is: the API server was slow, or the process was suspended.
+func (g *Login) late() bool {
+	return !g.intended.IsZero() && g.logins.Now().Sub(g.intended) >= loginApart/2
+}
+
+// at is the record as it counts now: without tries that are over, and with instants
+// that this clock cannot have seen moved to where they do no harm. One that went
+// back must not open the window anew, nor let a freeze last for ever.
+func (r loginRecord) at(now time.Time) loginRecord {
+	var tries []time.Time
+	for _, t := range r.Tries {
+		if t.After(now) {
+			t = now
+		}
+		if now.Sub(t) < loginWindow {
+			tries = append(tries, t)
+		}
+	}
+	r.Tries = tries
+	if latest := now.Add(loginFreezeMax); r.Frozen.After(latest) {
+		r.Frozen = latest
+	}
+	return r
+}
+
+// shifted tells whether instants of r are not those that are stored.
+func (r loginRecord) shifted(stored loginRecord) bool {
+	return !r.Frozen.Equal(stored.Frozen) || slices.ContainsFunc(r.Tries, func(t time.Time) bool { return !slices.ContainsFunc(stored.Tries, t.Equal) })
+}
+
+// freeze tells whether another login must wait.
+func (r loginRecord) freeze(now time.Time) Freeze {
+	const unknown = "this username and password were sent without an answer that could be written down, and may have been refused"
+	n := len(r.Tries)
+	switch {
+	case now.Before(r.Frozen):
+		return Freeze{r.Frozen, "this username and password were refused before"}
+	case n >= loginAttempts:
+		return Freeze{r.Tries[n-loginAttempts].Add(loginWindow), unknown}
+	case n > 0 && !r.Worked && r.Frozen.Before(r.Tries[n-1]) && now.Sub(r.Tries[n-1]) < loginApart:
+		return Freeze{r.Tries[n-1].Add(loginApart), unknown}
+	}
+	return Freeze{}
+}
+
+// underWay tells whether another process may be logging in now.
+func (r loginRecord) underWay(now time.Time) bool {
+	n := len(r.Tries)
+	return n > 0 && r.Frozen.Before(r.Tries[n-1]) && now.Sub(r.Tries[n-1]) < exchange.DefaultTimeout
 }
 
 // Worked records that the provider accepted the credential.
 func (g *Login) Worked(ctx context.Context) error {
 	defer g.release()
-	if g.logins.proven(g.entry) {
+	if g.entry.proven {
 		return nil
 	}
-	if err := g.store(ctx, loginRecord{}); err != nil {
+	if err := g.store(ctx, loginRecord{Worked: true}); err != nil {
 		return err
 	}
-	g.logins.prove(g.entry, true)
+	g.entry.proven = true
 	return nil
 }
 
 // Refused records that the provider refused the credential, and returns the
 // instant before which it is not tried again.
 func (g *Login) Refused(ctx context.Context) (time.Time, error) {
-	if !g.solo {
-		select {
-		case <-g.entry.turn:
-			g.solo = true
-		case <-ctx.Done():
-			return g.logins.Now().Add(loginWindow), ctx.Err()
+	defer g.release()
+	wasProven := g.entry.proven
+	g.entry.proven = false
+	for range loginRounds {
+		now := g.logins.Now()
+		if err := g.load(ctx); err != nil {
+			return now.Add(loginWindow), err
+		}
+		rec := g.entry.record.refused(now, wasProven)
+		err := g.store(ctx, rec)
+		if !overtaken(err) {
+			return rec.Frozen, err
 		}
 	}
-	defer g.release()
-	wasProven := g.logins.proven(g.entry)
-	g.logins.prove(g.entry, false)
-	now := g.logins.Now()
-	if err := g.load(ctx); err != nil {
-		return now.Add(loginWindow), err
-	}
-	rec := *g.entry.record
-	if now.Before(rec.Frozen) {
-		return rec.Frozen, nil // another login that was under way at the same time said so already
+	return g.logins.Now().Add(loginWindow), fmt.Errorf("login record %s/%s changes all the time", g.logins.Namespace, g.name)
+}
+
+// refused is the record after a refusal, of a login that is written down in it
+// unless the credential was known to work.
+func (r loginRecord) refused(now time.Time, wasProven bool) loginRecord {
+	r = r.at(now)
+	first := wasProven && len(r.Tries) == 0
+	if !wasProven && now.Before(r.Frozen) {
+		return r // another process, whose login was under way at the same time, said so already
 	}
 	if wasProven {
-		rec = loginRecord{Attempts: 1, Since: now, Frozen: now.Add(loginPause)}
-	} else {
-		rec.Frozen = now.Add(min(loginWindow<<min(rec.Probes, 16), loginFreezeMax))
-		rec.Probes++
+		r.Tries = append(r.Tries, now)
 	}
-	return rec.Frozen, g.store(ctx, rec)
+	r.Worked = false
+	if first {
+		r.Frozen = now.Add(loginPause)
+		return r
+	}
+	r.Frozen = now.Add(min(loginWindow<<min(r.Probes, 16), loginFreezeMax))
+	r.Probes++
+	return r
 }
 
 // Unanswered records that the login brought no verdict. When the provider
 // certainly did not judge it, the attempt is taken back.
 func (g *Login) Unanswered(ctx context.Context, maybeJudged bool) error {
 	defer g.release()
-	if maybeJudged || g.logins.proven(g.entry) || g.entry.record == nil {
+	if g.entry.proven || g.entry.record == nil {
 		return nil
 	}
-	rec := *g.entry.record
-	rec.Attempts = max(rec.Attempts-1, 0)
-	return g.store(ctx, rec)
+	if !maybeJudged {
+		return g.store(ctx, g.before)
+	}
+	if !g.before.Worked {
+		return nil
+	}
+	// This process is alive to tell that it was one login, of a credential that worked.
+	return g.store(ctx, loginRecord{Tries: g.entry.record.Tries[:1]})
+}
+
+// Abandon ends a login that nothing else ended, as after a bug: it may have been
+// judged, and nobody waits for it for ever.
+func (g *Login) Abandon() {
+	if !g.ended {
+		g.entry.proven = false
+		g.release()
+	}
 }
 
 func (g *Login) release() {
-	if g.solo {
-		g.solo = false
-		g.entry.turn <- struct{}{}
-	}
+	g.ended = true
+	g.entry.turn <- struct{}{}
+	g.logins.leave(g.name, g.entry)
 }
 
-func (l *Logins) entry(name string) *loginEntry {
+// enter returns the entry of that name, for one who is going to wait for its turn.
+func (l *Logins) enter(name string) *loginEntry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.entries == nil {
@@ -210,22 +356,27 @@ func (l *Logins) entry(name string) *loginEntry {
 		e.turn <- struct{}{}
 		l.entries[name] = e
 	}
+	e.users++
 	return e
 }
 
-func (l *Logins) proven(e *loginEntry) bool {
+// leave forgets an entry that nobody uses and that knows nothing.
+func (l *Logins) leave(name string, e *loginEntry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return e.proven
+	e.users--
+	if e.users == 0 && !e.proven {
+		delete(l.entries, name)
+	}
 }
 
-func (l *Logins) prove(e *loginEntry, proven bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e.proven = proven
+// reload reads the stored record.
+func (g *Login) reload(ctx context.Context) error {
+	g.entry.record = nil
+	return g.load(ctx)
 }
 
-// load reads the stored record, once; the holder of the turn owns the entry.
+// load reads the stored record unless it is known; the holder of the turn owns the entry.
 func (g *Login) load(ctx context.Context) error {
 	if g.entry.record != nil {
 		return nil
@@ -242,10 +393,15 @@ func (g *Login) load(ctx context.Context) error {
 	rec := &loginRecord{}
 	if err := json.Unmarshal([]byte(cm.Data[loginRecordKey]), rec); err != nil {
 		// Somebody edited it. What it said is unknown, so be careful once.
-		rec = &loginRecord{Attempts: loginAttempts - 1, Since: g.logins.Now()}
+		rec = &loginRecord{Tries: []time.Time{g.logins.Now().Add(-loginApart)}}
 	}
 	g.entry.record, g.entry.object = rec, &cm
 	return nil
+}
+
+// overtaken tells that somebody else wrote or deleted the record meanwhile.
+func overtaken(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err)
 }
 
 // store writes the record, and keeps it in memory only if that worked.
@@ -277,72 +433,169 @@ func (g *Login) store(ctx context.Context, rec loginRecord) error {
 }
 
 // name is that of the record for a credential: a keyed hash, so that neither
-// identity nor password can be guessed from it.
+// identity nor password can be guessed from it. Only what is sent counts: a secret
+// beside it that a public client does not use makes no other credential of it.
 func (l *Logins) name(ctx context.Context, r provider.Resolved, c provider.Credentials) (string, error) {
 	key, err := l.loadKey(ctx)
 	if err != nil {
 		return "", err
 	}
+	parts := []string{"v2", r.Account(c), c[provider.CredPassword].Reveal()}
+	if r.ProvesClient() {
+		parts = append(parts, c[provider.CredClientSecret].Reveal())
+	}
 	mac := hmac.New(sha256.New, key)
-	for _, part := range []string{"v1", r.TokenURL, r.Identity(c), c[provider.CredPassword].Reveal(), c[provider.CredClientSecret].Reveal()} {
+	for _, part := range parts {
 		mac.Write([]byte(strconv.Itoa(len(part)) + " " + part))
 	}
 	return "login-" + hex.EncodeToString(mac.Sum(nil)[:20]), nil
 }
 
 // loadKey reads the operator's own key, and makes it when there is none. When it
-// is lost, past refusals are forgotten: each credential then has its attempts anew.
+// is lost, the records that are still there can be told to nobody's login any more: then no
+// login without a record is tried before those that were refused last are a quarter of
+// an hour old.
 func (l *Logins) loadKey(ctx context.Context) ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.key != nil {
 		return l.key, nil
 	}
-	name := client.ObjectKey{Namespace: l.Namespace, Name: loginKeySecret}
 	for range 2 {
-		var s corev1.Secret
-		err := l.Client.Get(ctx, name, &s)
-		if err == nil && len(s.Data["key"]) >= sha256.Size {
-			l.key = s.Data["key"]
-			return l.key, nil
+		key, err := l.readKey(ctx)
+		if key != nil || err != nil {
+			return key, err
 		}
-		if err == nil {
-			return nil, fmt.Errorf("the Secret %s has no usable key; delete it, and the operator makes a new one", name)
-		}
-		if !apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("reading the operator's key %s: %w", name, err)
-		}
-		key := make([]byte, sha256.Size)
-		if _, err := rand.Read(key); err != nil {
+		quiet, err := l.refusedLast(ctx)
+		if err != nil {
 			return nil, err
 		}
-		s = corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{
-				Namespace: l.Namespace, Name: loginKeySecret,
-				Labels: map[string]string{"app.kubernetes.io/part-of": "providertoken"},
-			},
-			Data: map[string][]byte{"key": key},
+		fresh := make([]byte, sha256.Size)
+		if _, err := rand.Read(fresh); err != nil {
+			return nil, err
 		}
-		if err := l.Client.Create(ctx, &s); err == nil {
-			l.key = key
+		if err := l.createKey(ctx, fresh, quiet); err == nil {
+			l.key, l.quiet = fresh, quiet
 			return l.key, nil
 		} else if !apierrors.IsAlreadyExists(err) {
-			return nil, fmt.Errorf("making the operator's key %s: %w", name, err)
+			return nil, fmt.Errorf("making the operator's key %s/%s: %w", l.Namespace, loginKeySecret, err)
 		}
 	}
-	return nil, fmt.Errorf("the operator's key %s comes and goes; find out who deletes it", name)
+	return nil, fmt.Errorf("the operator's key %s/%s comes and goes; find out who deletes it", l.Namespace, loginKeySecret)
+}
+
+// readKey returns the stored key; nil without an error when there is none.
+func (l *Logins) readKey(ctx context.Context) ([]byte, error) {
+	name := client.ObjectKey{Namespace: l.Namespace, Name: loginKeySecret}
+	var s corev1.Secret
+	err := l.Client.Get(ctx, name, &s)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading the operator's key %s: %w", name, err)
+	case len(s.Data[loginKeyKey]) < sha256.Size:
+		return nil, fmt.Errorf("the Secret %s %w", name, errKeyUnusable)
+	}
+	l.key = s.Data[loginKeyKey]
+	if quiet, err := time.Parse(time.RFC3339, s.Annotations[loginQuietAnnotation]); err == nil {
+		l.quiet = quiet
+	}
+	return l.key, nil
+}
+
+var (
+	errKeyUnusable = errors.New("has no usable key; delete it, and the operator puts it back or makes a new one")
+	errKeyReplaced = errors.New("somebody replaced the operator's key; what is recorded is looked at anew")
+)
+
+func (l *Logins) createKey(ctx context.Context, key []byte, quiet time.Time) error {
+	s := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: l.Namespace, Name: loginKeySecret,
+			Labels: map[string]string{"app.kubernetes.io/part-of": "providertoken"},
+		},
+		Data: map[string][]byte{loginKeyKey: key},
+	}
+	if !quiet.IsZero() {
+		s.Annotations = map[string]string{loginQuietAnnotation: quiet.UTC().Format(time.RFC3339)}
+	}
+	return l.Client.Create(ctx, s)
+}
+
+// refusedLast is when the last refusal that a record tells of is over; zero when it is
+// already, or when there are no records.
+func (l *Logins) refusedLast(ctx context.Context) (time.Time, error) {
+	list, err := l.records(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	now := l.Now()
+	var over time.Time
+	for i := range list {
+		var rec loginRecord
+		if err := json.Unmarshal([]byte(list[i].Data[loginRecordKey]), &rec); err != nil {
+			continue
+		}
+		for _, t := range rec.at(now).Tries {
+			if end := t.Add(loginWindow); end.After(over) {
+				over = end.Truncate(time.Second).Add(time.Second)
+			}
+		}
+	}
+	return over, nil
+}
+
+// quietUntil is when logins without a record may be tried.
+func (l *Logins) quietUntil() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.quiet
+}
+
+// keepKey puts the key back that this process knows, where somebody deleted it: the
+// next process would know of no refusal without it.
+func (l *Logins) keepKey(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.key == nil {
+		return nil
+	}
+	known := l.key
+	stored, err := l.readKey(ctx)
+	if err != nil {
+		l.key = known
+		return err
+	}
+	if stored == nil {
+		if err := l.createKey(ctx, known, l.quiet); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("putting the operator's key %s/%s back: %w", l.Namespace, loginKeySecret, err)
+		}
+		return nil
+	}
+	if bytes.Equal(stored, known) {
+		return nil
+	}
+	quiet, err := l.refusedLast(ctx)
+	if err != nil {
+		l.key = known // and look again
+		return err
+	}
+	if quiet.After(l.quiet) {
+		l.quiet = quiet
+	}
+	return errKeyReplaced
 }
 
 // Sweep deletes records that nobody touched for a month. Those of frozen logins
 // are touched by every probe.
 func (l *Logins) Sweep(ctx context.Context) error {
-	var list corev1.ConfigMapList
-	err := l.Client.List(ctx, &list, client.InNamespace(l.Namespace), client.HasLabels{loginRecordLabel})
+	list, err := l.records(ctx)
 	if err != nil {
-		return fmt.Errorf("listing login records: %w", err)
+		return err
 	}
-	for i := range list.Items {
-		cm := &list.Items[i]
+	for i := range list {
+		cm := &list[i]
 		if l.Now().Sub(touched(cm)) < loginRecordLife {
 			continue
 		}
@@ -352,6 +605,15 @@ func (l *Logins) Sweep(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (l *Logins) records(ctx context.Context) ([]corev1.ConfigMap, error) {
+	var list corev1.ConfigMapList
+	err := l.Client.List(ctx, &list, client.InNamespace(l.Namespace), client.HasLabels{loginRecordLabel})
+	if err != nil {
+		return nil, fmt.Errorf("listing login records: %w", err)
+	}
+	return list.Items, nil
 }
 
 // touched is when a record was last written.

@@ -101,6 +101,19 @@ func (m *memory) update(uid types.UID, change func(*recollection)) {
 	}
 }
 
+// rewind forgets which resource versions were written: the cluster was put back to an
+// earlier state, so that what is smaller is not older any more.
+func (m *memory) rewind() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.byUID {
+		r.reported = nil
+		if r.published != nil {
+			r.published = &published{content: r.published.content}
+		}
+	}
+}
+
 // forget drops what is remembered under name, and returns its UID if there was any.
 func (m *memory) forget(name types.NamespacedName) (types.UID, bool) {
 	m.mu.Lock()

@@ -40,7 +40,7 @@ type Clock interface {
 	exchange.AlarmClock
 }
 
-// Parts are what a manager's controller is made of. All fields but Namespaces are required.
+// Parts are what a manager's controller is made of. All fields but Namespaces, History and Sharded are required.
 type Parts struct {
 	// Config reaches the API server.
 	Config *rest.Config
@@ -52,9 +52,13 @@ type Parts struct {
 	OperatorNamespace string
 	Catalog           *provider.Catalog
 	Exchanger         Exchanger
-	Clock             Clock
-	Metrics           *metrics.Metrics
-	Options           Options
+	// History stands between Config and the API server; nil when nothing does.
+	History *History
+	// Sharded tells that other operators work in the same namespace of their own.
+	Sharded bool
+	Clock   Clock
+	Metrics *metrics.Metrics
+	Options Options
 }
 
 // Setup puts the controller, its caches and its scheduler into mgr.
@@ -68,7 +72,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 		return err
 	}
 	log := mgr.GetLogger().WithName("providertoken")
-	logins := &Logins{Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now}
+	logins := &Logins{Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now, Shared: p.Sharded}
 	r := &Reconciler{
 		Client:      mgr.GetClient(),
 		Live:        p.Live,
@@ -104,6 +108,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 			}
 		}
 	})
+	if p.History != nil {
+		p.History.WentBack(func() {
+			log.Info("the cluster was put back to an earlier state; everything is read anew")
+			r.memory.rewind()
+		})
+	}
 	if err := r.serveIdentities(ctx, p); err != nil {
 		return fmt.Errorf("setting up workload identity: %w", err)
 	}

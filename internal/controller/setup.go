@@ -84,6 +84,7 @@ func edited() predicate.Predicate {
 			e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
 			e.ObjectOld.GetAnnotations()[asked] != e.ObjectNew.GetAnnotations()[asked] ||
 			e.ObjectOld.GetAnnotations()[confirmed] != e.ObjectNew.GetAnnotations()[confirmed] ||
+			older(e.ObjectNew.GetResourceVersion(), e.ObjectOld.GetResourceVersion()) || // the cluster was put back
 			e.ObjectNew.GetDeletionTimestamp() != nil
 	}}
 }

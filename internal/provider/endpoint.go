@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -143,4 +145,30 @@ func (r Resolved) Host() string {
 		port = "443"
 	}
 	return net.JoinHostPort(host, port)
+}
+
+// Account names whose login c is: where it is kept, and by which name. It is meant to be
+// hashed, not shown. Two spellings that a server could take for one are one here,
+// since failed logins add up at the server: the query, matrix parameters, letter
+// case, percent-encoding, dot segments and a final slash do not tell endpoints apart,
+// nor do letter case and blanks around it tell names apart. Whoever is taken for
+// another by that has the same password at the same host.
+func (r Resolved) Account(c Credentials) string {
+	u := r.URL()
+	host, port, _ := net.SplitHostPort(r.Host())
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	}
+	segments := strings.Split(u.Path, "/")
+	for i, s := range segments {
+		segments[i], _, _ = strings.Cut(s, ";")
+	}
+	where := net.JoinHostPort(host, port) + path.Clean("/"+strings.ToLower(strings.Join(segments, "/")))
+	return where + "\n" + strings.ToLower(strings.TrimSpace(r.Identity(c)))
+}
+
+// ProvesClient tells whether the client has a secret of its own to prove, so that
+// another one is another credential.
+func (r Resolved) ProvesClient() bool {
+	return slices.Contains(r.required(r.ReadyMade), CredClientSecret)
 }

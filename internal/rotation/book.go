@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
@@ -72,6 +73,8 @@ type entry struct {
 	last *state
 	// flying is the use that has not ended.
 	flying *Use
+	// overwritten is what this process wrote last, when an update of it met another version.
+	overwritten *state
 	// unsent are IDs of intents that may have been written, and were certainly not followed by a use.
 	unsent []string
 	// owed is what is still to be written about a use that has ended.
@@ -160,12 +163,27 @@ func (b *Book) load(ctx context.Context, e *entry, w Want) (*state, error) {
 	}
 	st, err := b.read(ctx, w.State())
 	if err != nil || st != nil {
-		e.last = st
-		return st, err
+		e.last = st.unless(e.overwritten)
+		e.overwritten = nil
+		return e.last, err
 	}
 	// Create-only: of two claimants one comes second.
 	fresh := begin(w)
 	return b.create(ctx, e, &fresh, w.Owner.String())
+}
+
+// unless is st, or what known said when st is an earlier version of it: the cluster was
+// put back to a former state, whose refresh token was used up since.
+func (st *state) unless(known *state) *state {
+	if st == nil || known == nil || st.object.UID != known.object.UID {
+		return st
+	}
+	if order, err := resourceversion.CompareResourceVersion(st.object.ResourceVersion, known.object.ResourceVersion); err != nil || order >= 0 {
+		return st
+	}
+	newest := known.clone()
+	newest.object = st.object
+	return newest
 }
 
 func (b *Book) read(ctx context.Context, name types.NamespacedName) (*state, error) {
@@ -213,6 +231,7 @@ func (b *Book) save(ctx context.Context, e *entry, st *state, owner string) erro
 	case apierrors.IsNotFound(err) && known != nil:
 		return b.recall(ctx, e, known, owner)
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+		e.overwritten = known
 		return errAgain
 	}
 	if err != nil {

@@ -143,6 +143,8 @@ func (w *World) Operator() (stop func()) {
 	cfg := controller.Connection(w.Server.Config)
 	cfg.Wrap(w.Requests.Wrap)
 	cfg.Wrap(w.refusals.Wrap)
+	history := &controller.History{}
+	cfg.Wrap(history.Wrap)
 	user := w.User
 	if user == nil {
 		user = w.operatorUser(context.Background())
@@ -202,6 +204,7 @@ func (w *World) Operator() (stop func()) {
 	Expect(controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: w.Served(), OperatorNamespace: w.Namespace,
 		Catalog: catalog, Exchanger: sender, Clock: w.Clock, Metrics: counters, Options: options,
+		Sharded: w.Shard != nil, History: history,
 	})).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
