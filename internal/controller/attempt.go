@@ -47,6 +47,8 @@ type attempt struct {
 	provisioning *provisioningAttempt
 	// expires is when the token at hand does; zero when there is none.
 	expires time.Time
+	// after is how many attempts had ended when this one was decided on.
+	after uint64
 	// rotation is set where the refresh token is itself the credential.
 	rotation *rotation.Want
 }
@@ -67,7 +69,7 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
 		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
-		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(),
+		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(), after: f.mem.concluded,
 	}
 	if f.live() {
 		a.expires = f.held.Token.ExpiresAt
@@ -95,11 +97,18 @@ func (f *facts) lane() string {
 	return f.host()
 }
 
-// run makes the latest attempt of an object, if it is still wanted.
+// run makes the latest attempt of an object, if it is still wanted. One that was decided
+// on before another attempt ended is not made: a reconcile that waits for the API server
+// does not see what comes of that meanwhile. The next one decides anew.
 func (r *Reconciler) run(uid types.UID) func(context.Context) exchange.Outcome {
 	return func(ctx context.Context) exchange.Outcome {
 		var a *attempt
-		r.memory.update(uid, func(m *recollection) { a, m.attempt = m.attempt, nil })
+		r.memory.update(uid, func(m *recollection) {
+			if m.attempt != nil && m.attempt.after == m.concluded {
+				a = m.attempt
+			}
+			m.attempt = nil
+		})
 		if a == nil {
 			return exchange.Outcome{Kind: provider.Input}
 		}
@@ -201,6 +210,7 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 	}
 	a.r.Metrics.Exchanged(a.label, label, a.r.Clock.Now().Sub(began))
 	a.r.memory.update(a.uid, func(m *recollection) {
+		m.concluded++
 		switch {
 		case v.again:
 			return
@@ -429,6 +439,7 @@ func (a *attempt) remember(got token.Token, used token.Secret) {
 // recover lets an object whose attempt panicked be tried again, later.
 func (r *Reconciler) recover(uid types.UID) {
 	r.memory.update(uid, func(m *recollection) {
+		m.concluded++
 		m.failure = &failure{
 			err: &provider.Error{
 				Kind:    provider.Unavailable,

@@ -48,6 +48,8 @@ type recollection struct {
 	session   *session
 	// attempt waits for its turn at the provider.
 	attempt *attempt
+	// concluded counts the attempts that have ended.
+	concluded uint64
 	// basis of the last attempt.
 	basis string
 	// reported is the status last written, until the cache shows it.
