@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -339,16 +341,62 @@ func noRecord(err error) *provider.Error {
 func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Token, *provider.Error) {
 	ctx, cancel := context.WithTimeout(ctx, patience(a.expires, a.r.Clock.Now()))
 	defer cancel()
+	used := a.ahead()
 	req, answer, failed := a.send(ctx, in)
 	if failed != nil {
 		return token.Token{}, failed
 	}
-	return a.judge(req, answer)
+	got, failed := a.judge(req, answer)
+	ahead, learnt := a.learnClock(req, answer)
+	if failed == nil || !learnt || !failed.Refusal() || within(ahead-used, clockTolerance) {
+		return got, failed
+	}
+	// What it refused was most likely dated wrong.
+	a.r.Log.Info("the operator's clock and the provider's differ; check that both keep time (NTP)",
+		"providertoken", a.name, "provider", a.label, "ahead", ahead.Round(time.Minute).String())
+	req, answer, again := a.send(ctx, in)
+	if again != nil {
+		return token.Token{}, again
+	}
+	got, again = a.judge(req, answer)
+	if again != nil && again.Refusal() {
+		again.Fix = strings.TrimPrefix(again.Fix+fmt.Sprintf("; the provider's clock and the operator's differ by %s: check that both keep time", ahead.Abs().Round(time.Minute)), "; ")
+	}
+	return got, again
+}
+
+const (
+	// clockTolerance is what providers are expected to tolerate.
+	clockTolerance = 30 * time.Second
+	// clockCorrection bounds how far what we sign is dated by a provider's clock: no
+	// provider gets statements that are good for another day.
+	clockCorrection = 2 * time.Hour
+)
+
+func within(d, bound time.Duration) bool { return d.Abs() <= bound }
+
+// learnClock notes how far the provider's clock is ahead, where that matters.
+func (a *attempt) learnClock(req provider.Request, answer provider.Answer) (time.Duration, bool) {
+	ahead, dated := answer.Ahead()
+	if !req.Dated || !dated || !within(ahead, clockCorrection) {
+		return 0, false
+	}
+	if within(ahead, clockTolerance) {
+		ahead = 0
+	}
+	a.r.memory.update(a.uid, func(m *recollection) { m.ahead = ahead })
+	return ahead, true
+}
+
+// ahead is by how much the provider's clock was ahead when it mattered last.
+func (a *attempt) ahead() (ahead time.Duration) {
+	a.r.memory.update(a.uid, func(m *recollection) { ahead = m.ahead })
+	return ahead
 }
 
 // send makes a request and sends it.
 func (a *attempt) send(ctx context.Context, in provider.RequestInput) (provider.Request, provider.Answer, *provider.Error) {
-	in.Now, in.ID = a.r.Clock.Now(), uuid.NewString()
+	in.Now, in.ID = a.r.Clock.Now().Add(a.ahead()), uuid.NewString()
 	if a.identity != nil {
 		in.Credentials = a.identity.with(in.Credentials, a.issued)
 	}
