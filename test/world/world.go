@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -216,14 +217,15 @@ func (w *World) Start() *Instance {
 		w.Tune(&options)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	Expect(controller.Setup(ctx, mgr, controller.Parts{
+	settle, err := controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: w.Served(), OperatorNamespace: w.Namespace,
 		Catalog: catalog, Exchanger: sender, Clock: wall, Metrics: counters, Options: options,
-	})).To(Succeed())
+	})
+	Expect(err).NotTo(HaveOccurred())
 	ended := make(chan struct{})
 	var failed error
 	go func() {
-		failed = mgr.Start(ctx)
+		failed = errors.Join(mgr.Start(ctx), settle(context.Background()))
 		close(ended)
 	}()
 	i := &Instance{Ended: ended, Elected: mgr.Elected()}
