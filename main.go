@@ -144,6 +144,7 @@ func newManager(cfg *rest.Config, o options.Options) (ctrl.Manager, error) {
 	// No limit on this side: the API server's priority and fairness knows better.
 	cfg.QPS = -1
 	cfg.UserAgent = "providertoken-operator/" + version
+	controller.GuardWatches(cfg, 0)
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err

@@ -63,6 +63,8 @@ type World struct {
 	Tune func(*controller.Options)
 	// Wall, when set, is the clock of operators that start afterwards, instead of Clock.
 	Wall controller.Clock
+	// WatchPatience is how long a watch may say nothing, real time; as in production when zero.
+	WatchPatience time.Duration
 	// Election, when set, makes operators that start afterwards compete for one lease.
 	Election *Election
 	// Network, when set, changes how operators that start afterwards reach providers.
@@ -164,6 +166,7 @@ func (w *World) Start() *Instance {
 	if w.Faults != nil {
 		cfg.Wrap(w.Faults)
 	}
+	controller.GuardWatches(cfg, w.WatchPatience)
 	caches, err := controller.CacheOptions(w.Served(), w.Shard)
 	Expect(err).NotTo(HaveOccurred())
 	managing := ctrl.Options{
