@@ -26,9 +26,9 @@ var _ = Describe("a target", func() {
 		w.Settle(ctx, pt)
 		first := w.Token(ctx, pt)
 
-		// Seven keys that hold it three times each: with a short token there is room.
+		// Fourteen keys that hold it three times each: with a short token there is room.
 		repeated := map[string]v1alpha1.TemplateText{}
-		for _, key := range []string{"a", "b", "c", "d", "e", "f", "g"} {
+		for _, key := range strings.Split("abcdefghijklmn", "") {
 			repeated[key] = v1alpha1.TemplateText(strings.Repeat("{{ .token }}", 3))
 		}
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
@@ -37,13 +37,13 @@ var _ = Describe("a target", func() {
 		Eventually(func() map[string][]byte { return w.Secret(ctx, pt).Data }).WithTimeout(soon).Should(HaveKey("g"))
 		Expect(w.Sim.Generic.Issued()).To(Equal(1))
 
-		huge := strings.Repeat("h", 60_000)
+		huge := strings.Repeat("h", 30_000)
 		w.Sim.Generic.SetAnswer("application/json", `{"access_token":"{token}`+huge+`","token_type":"Bearer","expires_in":{expires_in}}`)
 		w.due(ctx, pt)
 		w.Becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetTooLarge)
 		told := w.Condition(ctx, pt, v1alpha1.SecretPublishedCondition).Message
 		tell("too large", told)
-		Expect(told).To(And(ContainSubstring("too large"), ContainSubstring("template"), Not(ContainSubstring("hhh"))))
+		Expect(told).To(And(ContainSubstring("more than 64 KiB"), ContainSubstring("template"), Not(ContainSubstring("hhh"))))
 		Expect(w.Token(ctx, pt)).To(Equal(first))
 		w.Ready(ctx, pt)
 		w.Clock.Step(10 * time.Minute)
