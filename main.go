@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
@@ -90,10 +91,24 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err != nil {
 		return err
 	}
-	if err := assemble(ctx, mgr, cfg, history, o, catalog); err != nil {
+	settle, err := assemble(ctx, mgr, cfg, history, o, catalog)
+	if err != nil {
 		return err
 	}
-	return mgr.Start(ctx)
+	return errors.Join(mgr.Start(ctx), finish(settle))
+}
+
+// settlePatience is how long a process that has nothing else to do any more tries to
+// store refresh tokens; whoever kills it has the last word.
+const settlePatience = 10 * time.Minute
+
+// finish stores what would be lost with the process. An API server that is away for
+// longer than the lease ends every leader, and just then a refresh token that came back
+// may not be stored.
+func finish(settle func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), settlePatience)
+	defer cancel()
+	return settle(ctx)
 }
 
 func printVersion(out io.Writer, catalog *provider.Catalog) error {
@@ -139,6 +154,7 @@ func kindsInstalled(cfg *rest.Config, clusterWide bool) error {
 func newManager(cfg *rest.Config, history *controller.History, o options.Options) (ctrl.Manager, error) {
 	cfg.UserAgent = "providertoken-operator/" + version
 	cfg.Wrap(history.Wrap)
+	controller.GuardWatches(cfg, 0)
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
@@ -181,25 +197,25 @@ func leaseName(selector string) string {
 }
 
 // assemble puts the parts together.
-func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *controller.History, o options.Options, catalog *provider.Catalog) error {
+func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *controller.History, o options.Options, catalog *provider.Catalog) (settle func(context.Context) error, err error) {
 	live, err := client.New(cfg, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient()})
 	if err != nil {
-		return fmt.Errorf("making a client: %w", err)
+		return nil, fmt.Errorf("making a client: %w", err)
 	}
-	time := clock.RealClock{}
+	now := clock.RealClock{}
 	exchanger, err := exchange.New(exchange.Options{
-		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Internal: clusterAddresses(cfg.Host, os.Getenv), Clock: time,
+		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Internal: clusterAddresses(cfg.Host, os.Getenv), Clock: now,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	counters, err := metrics.New(ctrlmetrics.Registry)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: o.WatchNamespaces, OperatorNamespace: o.OperatorNamespace,
-		Catalog: catalog, Exchanger: exchanger, Clock: time, Metrics: counters, Sharded: o.WatchLabelSelector != "", History: history,
+		Catalog: catalog, Exchanger: exchanger, Clock: now, Metrics: counters, Sharded: o.WatchLabelSelector != "", History: history,
 		Options: controller.Options{
 			InlineProviders:         o.InlineProviders,
 			ClusterProviders:        len(o.WatchNamespaces) == 0,

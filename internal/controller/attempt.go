@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,6 +145,9 @@ func (f *facts) retryDue() bool {
 	last := f.mem.failure
 	if last == nil || last.basis != f.basis() {
 		return true
+	}
+	if f.now.Before(last.at.Add(-clockTolerance)) {
+		return true // a clock was set back since, and would hold it for as long
 	}
 	if q := f.request(); q != "" && q != last.request {
 		return true
@@ -350,16 +354,74 @@ func noRecord(err error) *provider.Error {
 func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Token, *provider.Error) {
 	ctx, cancel := context.WithTimeout(ctx, patience(a.expires, a.r.Clock.Now()))
 	defer cancel()
+	used := a.ahead()
 	req, answer, failed := a.send(ctx, in)
 	if failed != nil {
 		return token.Token{}, failed
 	}
-	return a.judge(req, answer)
+	got, failed := a.judge(req, answer)
+	ahead, correctable := a.learnClock(req, answer)
+	if failed == nil || !failed.Refusal() || within(ahead-used, clockTolerance) {
+		return got, failed
+	}
+	if !correctable {
+		return got, blameClocks(failed, ahead)
+	}
+	// What it refused was most likely dated wrong.
+	a.r.Log.Info("the operator's clock and the provider's differ; check that both keep time (NTP)",
+		"providertoken", a.name, "provider", a.label, "ahead", ahead.Round(time.Minute).String())
+	req, answer, again := a.send(ctx, in)
+	if again != nil {
+		return token.Token{}, again
+	}
+	got, again = a.judge(req, answer)
+	if again != nil && again.Refusal() {
+		again = blameClocks(again, ahead)
+	}
+	return got, again
+}
+
+// blameClocks is a refusal of what was signed while the clocks differ.
+func blameClocks(refusal *provider.Error, ahead time.Duration) *provider.Error {
+	told := *refusal
+	told.Problem += fmt.Sprintf(", maybe because the provider's clock and that of the operator's node differ by %s", ahead.Abs().Round(time.Minute))
+	told.Fix = "check that both clocks are right (NTP); if they are, " + cmp.Or(told.Fix, "ask the provider's operators")
+	return &told
+}
+
+const (
+	// clockTolerance is what providers are expected to tolerate.
+	clockTolerance = 30 * time.Second
+	// clockCorrection bounds how far what we sign is dated by a provider's clock: no
+	// provider gets statements that are good for another day.
+	clockCorrection = 2 * time.Hour
+)
+
+func within(d, bound time.Duration) bool { return d.Abs() <= bound }
+
+// learnClock notes how far the provider's clock is ahead, where that matters; zero where
+// it does not. It is not correctable when it is too far.
+func (a *attempt) learnClock(req provider.Request, answer provider.Answer) (ahead time.Duration, correctable bool) {
+	ahead, dated := answer.Ahead()
+	if !req.Dated || !dated || within(ahead, clockTolerance) {
+		ahead = 0
+	}
+	if !within(ahead, clockCorrection) {
+		return ahead, false
+	}
+	a.r.memory.update(a.uid, func(m *recollection) { m.ahead = ahead })
+	return ahead, true
+}
+
+// ahead is by how much the provider's clock was ahead when it mattered last.
+func (a *attempt) ahead() (ahead time.Duration) {
+	a.r.memory.update(a.uid, func(m *recollection) { ahead = m.ahead })
+	return ahead
 }
 
 // send makes a request and sends it.
 func (a *attempt) send(ctx context.Context, in provider.RequestInput) (provider.Request, provider.Answer, *provider.Error) {
-	in.Now, in.ID = a.r.Clock.Now(), uuid.NewString()
+	in.Now, in.ID = a.r.Clock.Now().Add(a.ahead()), uuid.NewString()
 	if a.identity != nil {
 		in.Credentials = a.identity.with(in.Credentials, a.issued)
 	}
@@ -452,6 +514,7 @@ func (a *attempt) remember(got token.Token, used token.Secret) {
 func (r *Reconciler) recover(uid types.UID) {
 	now := r.Clock.Now()
 	r.memory.update(uid, func(m *recollection) {
+		m.verdicts++
 		m.failure = &failure{
 			err: &provider.Error{
 				Kind:    provider.Unavailable,

@@ -54,6 +54,12 @@ type recollection struct {
 	basis string
 	// reported is the status last written, until the cache shows it.
 	reported *reported
+	// undelivered is true when a token expired before it could be written.
+	undelivered bool
+	// delayed is since when the API server has failed what the target needs; zero while it does not.
+	delayed time.Time
+	// ahead is how far the provider's clock is, where what we sign must be dated by it.
+	ahead time.Duration
 	// looked is true once the target was read live in this process.
 	looked bool
 	// provisioned are credentials that are not in the cache yet.

@@ -33,6 +33,9 @@ func (r *Reconciler) nextLook(f *facts) time.Time {
 	}
 	consider(f.storeAt())
 	consider(f.keepAt())
+	if !f.mem.delayed.IsZero() {
+		consider(f.mem.delayed.Add(delayGrace))
+	}
 	if f.unwritable != nil {
 		consider(f.now.Add(pollInterval))
 	}

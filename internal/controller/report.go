@@ -26,7 +26,9 @@ func (r *Reconciler) report(ctx context.Context, f *facts) error {
 		return nil
 	}
 	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt)); err != nil {
-		if apierrors.IsNotFound(err) {
+		if apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
+			// It is gone, and the watch has yet to say so: nothing more is minted for it.
+			r.forget(f.name)
 			return nil
 		}
 		return fmt.Errorf("writing status: %w", err)
