@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if o.Version {
 		return printVersion(out, catalog)
 	}
-	log := zap.New(zap.UseFlagOptions(&logging))
+	log := process.Logger(logging)
 	ctrl.SetLogger(log)
 	klog.SetLogger(log) // client-go's own lines have the same form
 	if err := process.ForbidDumps(); err != nil {

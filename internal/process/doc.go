@@ -1,4 +1,4 @@
-// Package process is what the operator asks of its own process.
+// Package process is what the operator asks of its own process: no secret in its log, no core file.
 //
 // It must not import other packages of the operator.
 package process

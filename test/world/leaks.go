@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 )
@@ -25,6 +26,9 @@ type Leaks struct {
 	// public is what users wrote down for everybody to read.
 	public map[string]bool
 }
+
+// dumps are rows of hex dumps, as client-go writes bodies that are no text.
+var dumps = regexp.MustCompile(`[0-9a-f]{8} {1,2}((?:[0-9a-f]{2} {1,2}){1,16})`) //nolint:gochecknoglobals // compiled once
 
 // Leak is a secret that turned up. It does not hold the secret itself.
 type Leak struct {
@@ -122,8 +126,7 @@ func (l *Leaks) Find() []Leak {
 		}
 	}
 	var found []Leak
-	for place, b := range l.texts {
-		text := b.Bytes()
+	for place, text := range l.readable() {
 		for i := 0; i+shortest <= len(text); i++ {
 			for _, n := range byStart[[shortest]byte(text[i:i+shortest])] {
 				if bytes.HasPrefix(text[i:], []byte(n.text)) {
@@ -133,6 +136,24 @@ func (l *Leaks) Find() []Leak {
 		}
 	}
 	return found
+}
+
+// readable is everything that was noted, also what hex dumps hold.
+func (l *Leaks) readable() map[string][]byte {
+	all := map[string][]byte{}
+	for place, b := range l.texts {
+		all[place] = b.Bytes()
+		var dumped []byte
+		for _, row := range dumps.FindAllSubmatch(b.Bytes(), -1) {
+			dumped = append(dumped, bytes.ReplaceAll(row[1], []byte(" "), nil)...)
+		}
+		decoded := make([]byte, hex.DecodedLen(len(dumped)))
+		n, _ := hex.Decode(decoded, dumped)
+		if n > 0 {
+			all["hex dumps in "+place] = decoded[:n]
+		}
+	}
+	return all
 }
 
 // forms are the ways in which a value can be written.

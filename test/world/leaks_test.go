@@ -22,6 +22,8 @@ func TestALeakIsFoundHoweverItIsWritten(t *testing.T) {
 		"between others, in base64":    base64.StdEncoding.EncodeToString([]byte("a" + secret + "zzz")),
 		"for URLs, in base64":          base64.RawURLEncoding.EncodeToString([]byte(secret)),
 		"in hex":                       hex.EncodeToString([]byte(secret)),
+		"in a hex dump":                hex.Dump([]byte("k8s: a Secret with the password " + secret + " and more of it")),
+		"in a quoted hex dump":         fmt.Sprintf("%q", hex.Dump([]byte("k8s: "+secret))),
 		"in the middle of a long line": fmt.Sprintf("%4000s%s%4000s", "", secret, ""),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/process"
 )
 
 // Server is a real API server with etcd, which all specs of a suite share.
@@ -44,7 +45,7 @@ func NewServer(configure func(*envtest.Environment)) *Server {
 	GinkgoHelper()
 	s := &Server{Scheme: apiruntime.NewScheme(), Leaks: NewLeaks()}
 	// As verbose as it gets: what is only logged while somebody looks for a fault counts, too.
-	log := zap.New(zap.WriteTo(io.MultiWriter(GinkgoWriter, s.Leaks.Writer("the log"))), zap.UseDevMode(true), zap.Level(zapcore.Level(-127)))
+	log := process.Logger(zap.Options{DestWriter: io.MultiWriter(GinkgoWriter, s.Leaks.Writer("the log")), Development: true, Level: zapcore.Level(-127)})
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
 	s.start(configure)
