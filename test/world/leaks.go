@@ -28,7 +28,7 @@ type Leaks struct {
 }
 
 // dumps are rows of hex dumps, as client-go writes bodies that are no text.
-var dumps = regexp.MustCompile(`[0-9a-f]{8} {1,2}((?:[0-9a-f]{2} {1,2}){1,16})`) //nolint:gochecknoglobals // compiled once
+var dumps = regexp.MustCompile(`[0-9a-f]{8} {1,2}((?:[0-9a-f]{2} {1,2}){1,16})`)
 
 // Leak is a secret that turned up. It does not hold the secret itself.
 type Leak struct {
