@@ -62,7 +62,7 @@ var _ = Describe("a tenant who wants to burn what others need", func() {
 
 			w.Clock.Step(30 * time.Second)
 			w.Ready(ctx, pt)
-			Eventually(w.Sim.Generic.Issued).Should(Equal(2 + burst), "with the last of the specs")
+			Eventually(w.Sim.Generic.Issued).Should(Equal(2+burst), "with the last of the specs")
 		},
 		Entry("edits of the spec", func(pt *v1alpha1.ProviderToken, n int) string {
 			pt.Spec.Scopes = []v1alpha1.Scope{v1alpha1.Scope(fmt.Sprint("s", n))}
