@@ -442,6 +442,13 @@ func (a *attempt) judge(req provider.Request, answer provider.Answer) (token.Tok
 	if err != nil {
 		return token.Token{}, typed(err)
 	}
+	if a.repeats(got) {
+		return token.Token{}, &provider.Error{
+			Kind: provider.Unavailable, Status: answer.Status, SentMaybe: true,
+			Problem: "the answer holds a secret as token_type",
+			Fix:     "check response.tokenType in the provider's definition",
+		}
+	}
 	got.Scopes = a.tellable(got)
 	// What is written into a Secret has whole seconds; so has what is remembered.
 	got.IssuedAt, got.ExpiresAt = got.IssuedAt.UTC().Truncate(time.Second), got.ExpiresAt.UTC().Truncate(time.Second)

@@ -31,6 +31,13 @@ func (a *attempt) tellable(got token.Token) []string {
 	})
 }
 
+// repeats tells whether the type of a token, which an annotation of the target shows,
+// holds a secret of this exchange.
+func (a *attempt) repeats(got token.Token) bool {
+	return shownType(got.Type) == "other" &&
+		slices.ContainsFunc(a.secrets(got), func(s string) bool { return strings.Contains(got.Type, s) })
+}
+
 // secrets are those of the request and of the answer. A client's identifier is none.
 func (a *attempt) secrets(got token.Token) []string {
 	all := []token.Secret{got.Access, got.Refresh, a.issued}

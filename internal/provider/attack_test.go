@@ -27,7 +27,7 @@ func FuzzATokenURLMeansOneHost(f *testing.F) {
 			return
 		}
 		host := Resolved{Definition: Definition{TokenURL: raw}}.Host()
-		request, err := http.NewRequest(http.MethodPost, raw, nil) //nolint:noctx // it is not sent
+		request, err := http.NewRequest(http.MethodPost, raw, http.NoBody)
 		if err != nil {
 			t.Fatalf("%q is believed, and no request can be made of it: %v", raw, err)
 		}

@@ -59,7 +59,7 @@ func ask(ctx context.Context, c client.Client, namespace, name, spec string) (*v
 }
 
 // secret makes a Secret as the administrator.
-func secret(ctx context.Context, namespace, name, boundTo, hosts string, data map[string]string) *corev1.Secret {
+func secret(ctx context.Context, namespace, name, boundTo, hosts string, data map[string]string) {
 	GinkgoHelper()
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, StringData: data}
 	if boundTo != "" {
@@ -69,7 +69,6 @@ func secret(ctx context.Context, namespace, name, boundTo, hosts string, data ma
 		s.Annotations = map[string]string{v1alpha1.AllowedHostsAnnotation: hosts}
 	}
 	Expect(server.Client.Create(ctx, s)).To(Succeed())
-	return s
 }
 
 // settled is what the conditions say about the latest spec of each ProviderToken of a
@@ -83,7 +82,7 @@ func settled(ctx context.Context, namespace string) map[string]string {
 		for i := range list.Items {
 			said[list.Items[i].Name] = verdict(g, &list.Items[i])
 		}
-	}).WithTimeout(15 * time.Second).WithPolling(50 * time.Millisecond).Should(Succeed())
+	}).WithTimeout(time.Minute).WithPolling(50 * time.Millisecond).Should(Succeed())
 	return said
 }
 
@@ -120,11 +119,11 @@ func told(ctx context.Context, w *testworld.World, since int) string {
 		for i := range events.Items {
 			fmt.Fprintln(&all, events.Items[i].Reason, events.Items[i].Action, events.Items[i].Note)
 		}
-		var maps corev1.ConfigMapList
-		Expect(server.Client.List(ctx, &maps, client.InNamespace(namespace))).To(Succeed())
-		for i := range maps.Items {
-			if maps.Items[i].Name != "kube-root-ca.crt" {
-				fmt.Fprintln(&all, maps.Items[i].Annotations, maps.Items[i].Data)
+		var records corev1.ConfigMapList
+		Expect(server.Client.List(ctx, &records, client.InNamespace(namespace))).To(Succeed())
+		for i := range records.Items {
+			if records.Items[i].Name != "kube-root-ca.crt" {
+				fmt.Fprintln(&all, records.Items[i].Annotations, records.Items[i].Data)
 			}
 		}
 	}

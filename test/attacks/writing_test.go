@@ -29,7 +29,7 @@ var _ = Describe("a tenant who wants a Secret that is not for tokens", func() {
 		tenant := newTenant(ctx, w.Namespace)
 		login := w.Credentials(ctx, "generic", map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret})
 		now := w.Clock.Now().UTC()
-		make := func(name string, change func(*corev1.Secret)) *corev1.Secret {
+		place := func(name string, change func(*corev1.Secret)) *corev1.Secret {
 			s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: name, Labels: map[string]string{}, Annotations: map[string]string{}}, StringData: map[string]string{"password": treasure}}
 			change(s)
 			Expect(server.Client.Create(ctx, s)).To(Succeed())
@@ -39,33 +39,33 @@ var _ = Describe("a tenant who wants a Secret that is not for tokens", func() {
 		Expect(server.Client.Create(ctx, account)).To(Succeed())
 		secrets := []*corev1.Secret{
 			login,
-			make("plain", func(*corev1.Secret) {}),
-			make("of-another", func(s *corev1.Secret) { s.Annotations[v1alpha1.OwnerAnnotation] = w.Namespace + "/another" }),
-			make("of-another-namespace", func(s *corev1.Secret) {
+			place("plain", func(*corev1.Secret) {}),
+			place("of-another", func(s *corev1.Secret) { s.Annotations[v1alpha1.OwnerAnnotation] = w.Namespace + "/another" }),
+			place("of-another-namespace", func(s *corev1.Secret) {
 				s.Annotations[v1alpha1.OwnerAnnotation] = "elsewhere/take-of-another-namespace"
 			}),
-			make("of-a-longer-name", func(s *corev1.Secret) {
+			place("of-a-longer-name", func(s *corev1.Secret) {
 				s.Annotations[v1alpha1.OwnerAnnotation] = w.Namespace + "/take-of-a-longer-name-too"
 			}),
-			make("of-an-odd-name", func(s *corev1.Secret) {
+			place("of-an-odd-name", func(s *corev1.Secret) {
 				s.Annotations[v1alpha1.OwnerAnnotation] = w.Namespace + "/take-of-an-odd-name "
 			}),
-			make("described", func(s *corev1.Secret) { // everything that a target has but the owner
+			place("described", func(s *corev1.Secret) { // everything that a target has but the owner
 				s.Labels[v1alpha1.TargetLabel] = "true"
 				s.Annotations[v1alpha1.IssuedAtAnnotation] = now.Format(time.RFC3339)
 				s.Annotations[v1alpha1.ExpiresAtAnnotation] = now.Add(time.Hour).Format(time.RFC3339)
 				s.StringData["token"] = "x"
 			}),
-			make("owned", func(s *corev1.Secret) { // a reference is not what ownership goes by
+			place("owned", func(s *corev1.Secret) { // a reference is not what ownership goes by
 				s.OwnerReferences = []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: "ProviderToken", Name: "take-owned", UID: types.UID("0b7e6a2e-0000-4000-8000-000000000000")}}
 			}),
-			make("robots", func(s *corev1.Secret) {
+			place("robots", func(s *corev1.Secret) {
 				s.Type = corev1.SecretTypeServiceAccountToken
 				s.Annotations[corev1.ServiceAccountNameKey] = "robot"
 			}),
-			make("immutable", func(s *corev1.Secret) { s.Immutable = new(true) }),
-			make("sh.helm.release.v1.app.v1", func(s *corev1.Secret) { s.Type = "helm.sh/release.v1" }),
-			make("provisioned", func(s *corev1.Secret) {
+			place("immutable", func(s *corev1.Secret) { s.Immutable = new(true) }),
+			place("sh.helm.release.v1.app.v1", func(s *corev1.Secret) { s.Type = "helm.sh/release.v1" }),
+			place("provisioned", func(s *corev1.Secret) {
 				s.Labels[v1alpha1.CredentialsForLabel] = "SpatiaFi"
 				s.Annotations["providertoken.dev/provisioned-for"] = w.Namespace + "/take-provisioned"
 			}),
