@@ -183,7 +183,9 @@ func binding(install string, g grant) string {
 func (l *ledger) book(install string, grants []grant, requests []request) (refused []string) {
 	for _, g := range grants {
 		l.granted[g.right] = true
-		l.bindings[binding(install, g)] = l.bindings[binding(install, g)]
+		if b := binding(install, g); !l.bindings[b] {
+			l.bindings[b] = false
+		}
 	}
 	for _, r := range requests {
 		if r.Annotations[decision] != "allow" {
