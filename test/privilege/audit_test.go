@@ -139,21 +139,17 @@ func (o objects) grantsTo(namespace string) []grant {
 			continue
 		}
 		Expect(b.RoleRef.Kind).To(Equal("Role"), b.Name)
-		for _, role := range each[rbacv1.Role](o, "Role") {
-			if role.Name == b.RoleRef.Name && role.Namespace == b.Namespace {
-				add(b.Namespace, role.Name, role.Rules)
-			}
-		}
+		roles := slices.DeleteFunc(each[rbacv1.Role](o, "Role"), func(r rbacv1.Role) bool { return r.Name != b.RoleRef.Name || r.Namespace != b.Namespace })
+		Expect(roles).To(HaveLen(1), "the role that %s/%s binds", b.Namespace, b.Name)
+		add(b.Namespace, roles[0].Name, roles[0].Rules)
 	}
 	for _, b := range each[rbacv1.ClusterRoleBinding](o, "ClusterRoleBinding") {
 		if !has(b.Subjects) {
 			continue
 		}
-		for _, role := range each[rbacv1.ClusterRole](o, "ClusterRole") {
-			if role.Name == b.RoleRef.Name {
-				add("", role.Name, role.Rules)
-			}
-		}
+		roles := slices.DeleteFunc(each[rbacv1.ClusterRole](o, "ClusterRole"), func(r rbacv1.ClusterRole) bool { return r.Name != b.RoleRef.Name })
+		Expect(roles).To(HaveLen(1), "the role that %s binds", b.Name)
+		add("", roles[0].Name, roles[0].Rules)
 	}
 	Expect(found).NotTo(BeEmpty())
 	return found
@@ -165,6 +161,21 @@ type ledger struct {
 	granted map[right]bool
 	// needed are those for which there was a request that no other right allowed.
 	needed map[right][]string
+	// bindings of each install, and whether a request needed one.
+	bindings map[string]bool
+}
+
+func newLedger() ledger {
+	return ledger{granted: map[right]bool{}, needed: map[right][]string{}, bindings: map[string]bool{}}
+}
+
+// binding of a role in an install, for people.
+func binding(install string, g grant) string {
+	where := "everywhere"
+	if g.namespace != "" {
+		where = "in " + g.namespace
+	}
+	return install + ": the whole of " + g.role + " " + where
 }
 
 // book settles what an install granted against what its operator asked for, and
@@ -172,20 +183,22 @@ type ledger struct {
 func (l *ledger) book(install string, grants []grant, requests []request) (refused []string) {
 	for _, g := range grants {
 		l.granted[g.right] = true
+		if b := binding(install, g); !l.bindings[b] {
+			l.bindings[b] = false
+		}
 	}
 	for _, r := range requests {
 		if r.Annotations[decision] != "allow" {
 			refused = append(refused, r.String())
 			continue
 		}
-		var by []right
-		for _, g := range grants {
-			if g.covers(r) && !slices.Contains(by, g.right) {
-				by = append(by, g.right)
-			}
+		by := slices.DeleteFunc(slices.Clone(grants), func(g grant) bool { return !g.covers(r) })
+		if len(by) != 1 {
+			continue // public, or allowed twice
 		}
-		if len(by) == 1 && !slices.Contains(l.needed[by[0]], install) {
-			l.needed[by[0]] = append(l.needed[by[0]], install)
+		l.bindings[binding(install, by[0])] = true
+		if one := by[0].right; !slices.Contains(l.needed[one], install) {
+			l.needed[one] = append(l.needed[one], install)
 		}
 	}
 	return refused
@@ -197,6 +210,11 @@ func (l *ledger) unused() []string {
 	for r := range l.granted {
 		if len(l.needed[r]) == 0 {
 			found = append(found, r.String())
+		}
+	}
+	for b, needed := range l.bindings {
+		if !needed {
+			found = append(found, b)
 		}
 	}
 	slices.Sort(found)

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	. "github.com/onsi/gomega"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,7 +41,7 @@ var _ = Describe("the rights that ship", Ordered, func() {
 	)
 
 	BeforeAll(func(ctx SpecContext) {
-		books = ledger{granted: map[right]bool{}, needed: map[right][]string{}}
+		books = newLedger()
 		var err error
 		sim, err = providersim.Start(providersim.Options{})
 		Expect(err).NotTo(HaveOccurred())
@@ -163,7 +165,12 @@ patches:
 
 		pod := running(ctx, "app", "reader", "corp-token")
 		refresh(ctx, "app", "corp-token")
-		refresh(ctx, "app", "corp-token") // the same event again
+		refresh(ctx, "app", "corp-token")
+		Eventually(func() bool { // the same event again
+			var events eventsv1.EventList
+			Expect(k8s.List(ctx, &events, client.InNamespace("app"))).To(Succeed())
+			return slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool { return e.Series != nil })
+		}).WithTimeout(patience).WithPolling(polling).Should(BeTrue())
 		Eventually(func() string {
 			var got corev1.Pod
 			Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pod), &got)).To(Succeed())

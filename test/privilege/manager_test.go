@@ -28,7 +28,7 @@ import (
 const (
 	account   = "providertoken-manager"
 	buildTime = 5 * time.Minute
-	patience  = 20 * time.Second
+	patience  = time.Minute
 	polling   = 20 * time.Millisecond
 	loopback  = "127.0.0.1"
 )
