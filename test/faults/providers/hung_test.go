@@ -137,14 +137,16 @@ var _ = Describe("a provider that hangs", func() {
 			}).WithTimeout(time.Minute).WithPolling(5 * time.Millisecond).Should(Equal(good))
 			return last
 		}
-		alone := dueAll()
+		// The best of three is the operator's own time; anything else is this machine's.
+		quickest := func() time.Duration { return min(dueAll(), dueAll(), dueAll()) }
+		alone := quickest()
 
 		patches := w.Requests.Snapshot()["PATCH providertokens"]
 		createAll(ctx, waiting, hung)
 		Eventually(func() int { return w.Requests.Snapshot()["PATCH providertokens"] - patches }).
 			WithTimeout(time.Minute).Should(BeNumerically(">=", hung))
 		Eventually(func() int { began, _ := h.of(hole.host); return began }).WithTimeout(time.Minute).Should(Equal(16), "it is not as busy as it may be")
-		beside := dueAll()
+		beside := quickest()
 
 		_, ended := h.of(hole.host)
 		Expect(ended).To(BeZero(), "exchanges with the provider that hangs have ended")
