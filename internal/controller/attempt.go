@@ -1,10 +1,10 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -144,6 +144,9 @@ func (f *facts) retryDue() bool {
 	last := f.mem.failure
 	if last == nil || last.basis != f.basis() {
 		return true
+	}
+	if f.now.Before(last.at.Add(-clockTolerance)) {
+		return true // a clock was set back since, and would hold it for as long
 	}
 	if q := f.request(); q != "" && q != last.request {
 		return true
@@ -347,9 +350,12 @@ func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Toke
 		return token.Token{}, failed
 	}
 	got, failed := a.judge(req, answer)
-	ahead, learnt := a.learnClock(req, answer)
-	if failed == nil || !learnt || !failed.Refusal() || within(ahead-used, clockTolerance) {
+	ahead, correctable := a.learnClock(req, answer)
+	if failed == nil || !failed.Refusal() || within(ahead-used, clockTolerance) {
 		return got, failed
+	}
+	if !correctable {
+		return got, blameClocks(failed, ahead)
 	}
 	// What it refused was most likely dated wrong.
 	a.r.Log.Info("the operator's clock and the provider's differ; check that both keep time (NTP)",
@@ -360,9 +366,17 @@ func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Toke
 	}
 	got, again = a.judge(req, answer)
 	if again != nil && again.Refusal() {
-		again.Fix = strings.TrimPrefix(again.Fix+fmt.Sprintf("; the provider's clock and the operator's differ by %s: check that both keep time", ahead.Abs().Round(time.Minute)), "; ")
+		again = blameClocks(again, ahead)
 	}
 	return got, again
+}
+
+// blameClocks is a refusal of what was signed while the clocks differ.
+func blameClocks(refusal *provider.Error, ahead time.Duration) *provider.Error {
+	told := *refusal
+	told.Problem += fmt.Sprintf(", maybe because the provider's clock and that of the operator's node differ by %s", ahead.Abs().Round(time.Minute))
+	told.Fix = "check that both clocks are right (NTP); if they are, " + cmp.Or(told.Fix, "ask the provider's operators")
+	return &told
 }
 
 const (
@@ -375,14 +389,15 @@ const (
 
 func within(d, bound time.Duration) bool { return d.Abs() <= bound }
 
-// learnClock notes how far the provider's clock is ahead, where that matters.
-func (a *attempt) learnClock(req provider.Request, answer provider.Answer) (time.Duration, bool) {
+// learnClock notes how far the provider's clock is ahead, where that matters; zero where
+// it does not. It is not correctable when it is too far.
+func (a *attempt) learnClock(req provider.Request, answer provider.Answer) (ahead time.Duration, correctable bool) {
 	ahead, dated := answer.Ahead()
-	if !req.Dated || !dated || !within(ahead, clockCorrection) {
-		return 0, false
-	}
-	if within(ahead, clockTolerance) {
+	if !req.Dated || !dated || within(ahead, clockTolerance) {
 		ahead = 0
+	}
+	if !within(ahead, clockCorrection) {
+		return ahead, false
 	}
 	a.r.memory.update(a.uid, func(m *recollection) { m.ahead = ahead })
 	return ahead, true
