@@ -88,10 +88,23 @@ func (r *Reconciler) delay(f *facts, err error) {
 	}
 }
 
+// refusedProblem is targetProblem, and where the API server refuses the write, what is
+// still good meanwhile and how soon the end of it is noticed.
+func (f *facts) refusedProblem(err error) *problem {
+	p := targetProblem(err)
+	if p == nil || p.Reason != v1alpha1.ReasonTargetRefused {
+		return p
+	}
+	p.Message += "; it is tried again every 30 s"
+	if f.live() && f.have != nil {
+		return p.until(f.held.Token.ExpiresAt)
+	}
+	return p
+}
+
 func (f *facts) delayProblem(err error) *problem {
 	what := fmt.Sprintf("the API server does not answer about Secret %q", f.pt.TargetName())
-	var te *target.Error
-	if errors.As(err, &te) {
+	if te, ok := errors.AsType[*target.Error](err); ok {
 		what = te.Problem
 		if code := te.StatusCode(); code != 0 {
 			what += fmt.Sprintf(" (%d %s)", code, http.StatusText(code))
@@ -104,7 +117,7 @@ func (f *facts) delayProblem(err error) *problem {
 	if f.mem.minted != nil {
 		p.Message += "; a new token waits in the operator's memory meanwhile, so do not restart it"
 	}
-	if f.live() {
+	if f.live() && f.have != nil {
 		return p.until(f.held.Token.ExpiresAt)
 	}
 	return p

@@ -66,7 +66,7 @@ func (r *Reconciler) refuse(f *facts, err error, fresh bool) error {
 		}
 		return nil
 	}
-	if f.unwritable = targetProblem(err); f.unwritable != nil {
+	if f.unwritable = f.refusedProblem(err); f.unwritable != nil {
 		return nil
 	}
 	return fmt.Errorf("publishing the token: %w", err)
@@ -159,12 +159,16 @@ func (r *Reconciler) write(ctx context.Context, f *facts, want *corev1.Secret) (
 // errDeparting means that the ProviderToken is being deleted, or is gone.
 var errDeparting = errors.New("the ProviderToken is being deleted")
 
-// mayOwn asks the API server whether the ProviderToken is still there, before an
-// owner reference is added to a target that lacks it. Whoever deletes it with
-// --cascade=orphan has the reference removed to keep the Secret: put back by an
-// operator whose watch is late, it would let the garbage collector take the Secret.
+// mayOwn asks the API server whether the ProviderToken is still there, before a target
+// is put back that is gone, or an owner reference is added to one that lacks it: the
+// watch may be late. A Secret that goes with its ProviderToken must not come back.
+// And whoever deletes a ProviderToken with --cascade=orphan has the reference removed to
+// keep the Secret: put back, it would let the garbage collector take the Secret.
 func (r *Reconciler) mayOwn(ctx context.Context, f *facts, have, want *corev1.Secret) error {
-	if have == nil || len(want.OwnerReferences) == 0 || slices.ContainsFunc(have.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == f.pt.UID }) {
+	if have == nil && f.mem.published == nil {
+		return nil
+	}
+	if have != nil && (len(want.OwnerReferences) == 0 || slices.ContainsFunc(have.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == f.pt.UID })) {
 		return nil
 	}
 	var live v1alpha1.ProviderToken
@@ -213,7 +217,7 @@ func (r *Reconciler) probe(ctx context.Context, f *facts) error {
 	if err == nil {
 		err = r.Writer.Rehearse(ctx, f.have, sample)
 	}
-	if f.unwritable = targetProblem(err); f.unwritable != nil || err == nil {
+	if f.unwritable = f.refusedProblem(err); f.unwritable != nil || err == nil {
 		return nil
 	}
 	var te *target.Error

@@ -322,7 +322,9 @@ func ready(pt *v1alpha1.ProviderToken) bool {
 }
 
 // announce makes one event for each transition that a person may care about.
+// Where one problem turns several conditions, it is told once.
 func (r *Reconciler) announce(f *facts, next *v1alpha1.ProviderToken) {
+	told := ""
 	for _, kind := range []string{v1alpha1.CredentialsResolvedCondition, v1alpha1.TokenIssuedCondition, v1alpha1.SecretPublishedCondition, v1alpha1.ReadyCondition} {
 		was := meta.FindStatusCondition(f.pt.Status.Conditions, kind)
 		is := meta.FindStatusCondition(next.Status.Conditions, kind)
@@ -330,7 +332,8 @@ func (r *Reconciler) announce(f *facts, next *v1alpha1.ProviderToken) {
 			continue
 		}
 		switch {
-		case is.Status == metav1.ConditionFalse && !initial(is.Reason):
+		case is.Status == metav1.ConditionFalse && !initial(is.Reason) && is.Message != told:
+			told = is.Message
 			r.Events.Eventf(next, nil, severity(is.Reason), is.Reason, "Refresh", "%s", is.Message)
 		case is.Status == metav1.ConditionTrue && kind == v1alpha1.ReadyCondition:
 			r.Events.Eventf(next, nil, corev1.EventTypeNormal, is.Reason, "Refresh", "%s", is.Message)
