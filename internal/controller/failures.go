@@ -104,8 +104,7 @@ func (f *facts) refusedProblem(err error) *problem {
 
 func (f *facts) delayProblem(err error) *problem {
 	what := fmt.Sprintf("the API server does not answer about Secret %q", f.pt.TargetName())
-	var te *target.Error
-	if errors.As(err, &te) {
+	if te, ok := errors.AsType[*target.Error](err); ok {
 		what = te.Problem
 		if code := te.StatusCode(); code != 0 {
 			what += fmt.Sprintf(" (%d %s)", code, http.StatusText(code))

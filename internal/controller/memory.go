@@ -60,6 +60,8 @@ type recollection struct {
 	delayed time.Time
 	// ahead is how far the provider's clock is, where what we sign must be dated by it.
 	ahead time.Duration
+	// gone is true when the API server does not have the ProviderToken any more.
+	gone bool
 	// looked is true once the target was read live in this process.
 	looked bool
 	// provisioned are credentials that are not in the cache yet.

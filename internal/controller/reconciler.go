@@ -116,6 +116,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, nil
 	}
 
+	if r.memory.of(req.NamespacedName, pt.UID).gone {
+		return reconcile.Result{}, nil
+	}
+
 	f, delayed := r.advance(ctx, &pt)
 	if f == nil {
 		return reconcile.Result{}, delayed

@@ -27,8 +27,7 @@ func (r *Reconciler) report(ctx context.Context, f *facts) error {
 	}
 	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt)); err != nil {
 		if apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
-			// It is gone, and the watch has yet to say so: nothing more is minted for it.
-			r.forget(f.name)
+			r.bury(f)
 			return nil
 		}
 		return fmt.Errorf("writing status: %w", err)
@@ -38,6 +37,14 @@ func (r *Reconciler) report(ctx context.Context, f *facts) error {
 	})
 	r.announce(f, next)
 	return nil
+}
+
+// bury ends all work for a ProviderToken that is gone, while the watch has yet to say so.
+func (r *Reconciler) bury(f *facts) {
+	r.Scheduler.Cancel(string(f.pt.UID))
+	r.alarms.Set(f.name, time.Time{})
+	r.Metrics.Forget(f.name.Namespace, f.name.Name)
+	r.memory.update(f.pt.UID, func(m *recollection) { m.gone = true })
 }
 
 func (f *facts) expires() time.Time {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 )
 
 // watchPatience is how long a watch may say nothing. The API server sends a bookmark
@@ -38,7 +39,7 @@ func (g *watchGuard) RoundTrip(r *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	b := &guardedBody{ReadCloser: resp.Body, patience: g.patience}
-	b.timer = time.AfterFunc(g.patience, b.end)
+	b.timer = clock.RealClock{}.AfterFunc(g.patience, b.end)
 	resp.Body = b
 	return resp, nil
 }
@@ -52,7 +53,7 @@ var errSilent = errors.New("the watch said nothing for too long, and is begun an
 type guardedBody struct {
 	io.ReadCloser
 	patience time.Duration
-	timer    *time.Timer
+	timer    clock.Timer
 
 	mu    sync.Mutex
 	ended bool

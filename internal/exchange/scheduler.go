@@ -110,7 +110,7 @@ type Scheduler struct {
 	begun      bool
 	entries    map[string]*entry
 	hosts      map[string]*host
-	looked     time.Time     // when startDue looked last
+	looked     time.Time     // when startDue looked last, or an alarm's instant that has come since
 	agenda     sorted[*host] // those that have something to do at some instant
 	namespaces map[string]*namespace
 }
@@ -288,6 +288,7 @@ func (s *Scheduler) loop(ctx, jobs context.Context) {
 		case <-s.wake:
 		case <-alarm:
 			alarm = nil
+			s.rang(armed)
 		}
 	}
 }
@@ -348,6 +349,13 @@ func (s *Scheduler) startDue(jobs context.Context) (next time.Time, found bool) 
 		s.serve(jobs, h, now)
 	}
 	return time.Time{}, false
+}
+
+// rang notes that the time has come of that instant, whatever the clock says.
+func (s *Scheduler) rang(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looked = latest(s.looked, at)
 }
 
 // rebase keeps a clock that was set back from holding hosts until it is where it was.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -961,5 +962,42 @@ func BenchmarkTenThousandQueuedJobs(b *testing.B) {
 		done.Wait()
 		cancel()
 		<-ended
+	}
+}
+
+// setClock is a machine's clock: who sets its time of day does not move its timers.
+type setClock struct {
+	machineClock
+	off *atomic.Int64
+}
+
+func (c setClock) Now() time.Time { return c.machineClock.Now().Add(time.Duration(c.off.Load())) }
+
+func TestAClockThatIsSetBackHoldsNoHost(t *testing.T) {
+	for name, tc := range map[string]struct {
+		outcome Outcome
+		want    time.Duration
+	}{
+		"that was asked":    {Outcome{}, 3 * time.Minute},
+		"that refused":      {Outcome{Kind: provider.Denied}, 3 * time.Minute},
+		"that throttles":    {Outcome{Kind: provider.Throttled, RetryAfter: 7 * time.Minute}, 7*time.Minute + 30*time.Second},
+		"that is not there": {Outcome{Kind: provider.Unavailable}, 3 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, off := oneAtATime(), &atomic.Int64{}
+			o.Clock = setClock{off: off}
+			onBench(t, o, func(b *bench) {
+				b.submit(Job{Key: "first", Host: "h"}, 30*time.Second, tc.outcome)
+				b.run()
+				b.pass(30 * time.Second)
+				off.Store(int64(-time.Hour))
+				b.pass(150 * time.Second)
+				b.submit(Job{Key: "second", Host: "h", Expires: b.in(time.Hour)}, 0, Outcome{})
+				b.pass(2 * time.Hour)
+				if got := b.instants("second"); len(got) != 1 || got[0] < tc.want-time.Second || got[0] > tc.want+2*time.Minute+31*time.Second {
+					t.Errorf("asked again after %v, want %v or a little later", got, tc.want)
+				}
+			})
+		})
 	}
 }

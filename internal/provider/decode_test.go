@@ -718,3 +718,23 @@ func TestWhateverNumbersComeATokenLivesAPlausibleTime(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAnswerTellsHowFarTheProvidersClockIsAhead(t *testing.T) {
+	sent := time.Date(2026, time.March, 4, 12, 0, 0, 0, time.UTC)
+	a := Answer{Header: http.Header{}, SentAt: sent, ReceivedAt: sent.Add(4 * time.Second)}
+	if got, ok := a.Ahead(); ok {
+		t.Errorf("%v ahead, without a Date", got)
+	}
+	a.Header.Set("Date", sent.Add(time.Hour).Format(http.TimeFormat))
+	if got, ok := a.Ahead(); !ok || got != time.Hour-2*time.Second {
+		t.Errorf("%v ahead, %v", got, ok)
+	}
+}
+
+func TestARefusalIsAnAnswerToWhatWasAsked(t *testing.T) {
+	for kind, want := range map[Kind]bool{Denied: true, LoginDenied: true, RefreshDenied: true, Unavailable: false, Throttled: false, Misconfigured: false, Input: false} {
+		if got := (&Error{Kind: kind}).Refusal(); got != want {
+			t.Errorf("%s: %v", kind, got)
+		}
+	}
+}

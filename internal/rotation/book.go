@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
@@ -299,20 +300,19 @@ func (b *Book) Settle(ctx context.Context, name types.NamespacedName) error {
 // error. It writes by compare-and-swap on the intent of each use, so a process may call
 // it that no longer leads.
 func (b *Book) SettleAll(ctx context.Context) error {
-	for {
+	left := 0
+	err := wait.PollUntilContextCancel(ctx, settleInterval, true, func(ctx context.Context) (bool, error) {
 		open := b.open()
-		if len(open) == 0 {
-			return nil
-		}
 		for _, name := range open {
 			_ = b.Settle(ctx, name) // the next round tells
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%d refresh tokens are not stored: %w", len(open), ctx.Err())
-		case <-time.After(settleInterval):
-		}
+		left = len(open)
+		return left == 0, nil
+	})
+	if err != nil {
+		return fmt.Errorf("%d refresh tokens are not stored: %w", left, err)
 	}
+	return nil
 }
 
 // open names the states of which a use is under way or something is owed. One that

@@ -221,3 +221,23 @@ func TestSeedsSpreadRefreshesEvenly(t *testing.T) {
 		}
 	}
 }
+
+func TestATokenIsFromTheFutureWhenClocksCannotDifferThatMuch(t *testing.T) {
+	for _, tc := range []struct {
+		lifetime, ahead time.Duration
+		want            bool
+	}{
+		{time.Hour, 0, false},
+		{time.Hour, -time.Hour, false},
+		{time.Hour, time.Minute, false},
+		{time.Hour, time.Minute + time.Second, true},
+		{time.Hour, time.Hour, true},
+		{30 * time.Second, 3 * time.Second, false},
+		{30 * time.Second, 4 * time.Second, true},
+	} {
+		issued := noon().Add(tc.ahead)
+		if got := schedule.FromFuture(issued, issued.Add(tc.lifetime), noon()); got != tc.want {
+			t.Errorf("a token of %v, issued %v ahead: %v", tc.lifetime, tc.ahead, got)
+		}
+	}
+}

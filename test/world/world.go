@@ -167,39 +167,9 @@ type Instance struct {
 // Start runs an operator until it is stopped, the spec ends, or it loses its lease.
 func (w *World) Start() *Instance {
 	GinkgoHelper()
-	cfg := controller.Connection(w.Server.Config)
-	cfg.Wrap(w.Requests.Wrap)
-	cfg.Wrap(w.refusals.Wrap)
 	history := &controller.History{}
-	cfg.Wrap(history.Wrap)
-	user := w.User
-	if user == nil {
-		user = w.operatorUser(context.Background())
-	}
-	cfg.Impersonate = *user
-	if w.Gate != nil {
-		cfg.Wrap(w.Gate.Wrap)
-	}
-	if w.Faults != nil {
-		cfg.Wrap(w.Faults)
-	}
-	controller.GuardWatches(cfg, w.WatchPatience)
-	caches, err := controller.CacheOptions(w.Served(), w.Shard)
-	Expect(err).NotTo(HaveOccurred())
-	managing := ctrl.Options{
-		Scheme:     w.Server.Scheme,
-		Cache:      caches,
-		Metrics:    metricsserver.Options{BindAddress: "0"},
-		Controller: config.Controller{SkipNameValidation: new(true)},
-		Logger:     ctrl.Log.WithName(w.Namespace),
-	}
-	if e := w.Election; e != nil {
-		managing.LeaderElection, managing.LeaderElectionID, managing.LeaderElectionNamespace = true, "providertoken-operator", w.Namespace
-		managing.LeaderElectionReleaseOnCancel = true
-		managing.LeaseDuration, managing.RenewDeadline, managing.RetryPeriod = &e.Lease, &e.Renew, &e.Retry
-	}
-	mgr, err := ctrl.NewManager(cfg, managing)
-	Expect(err).NotTo(HaveOccurred())
+	cfg := w.access(history)
+	mgr := w.manager(cfg)
 	live, err := client.New(cfg, client.Options{Scheme: w.Server.Scheme})
 	Expect(err).NotTo(HaveOccurred())
 	catalog := w.Catalog
@@ -262,6 +232,50 @@ func (w *World) Start() *Instance {
 	DeferCleanup(i.Stop)
 	Expect(mgr.GetCache().WaitForCacheSync(ctx)).To(BeTrue())
 	return i
+}
+
+// access is how an operator reaches the API server.
+func (w *World) access(history *controller.History) *rest.Config {
+	GinkgoHelper()
+	cfg := controller.Connection(w.Server.Config)
+	cfg.Wrap(w.Requests.Wrap)
+	cfg.Wrap(w.refusals.Wrap)
+	cfg.Wrap(history.Wrap)
+	user := w.User
+	if user == nil {
+		user = w.operatorUser(context.Background())
+	}
+	cfg.Impersonate = *user
+	if w.Gate != nil {
+		cfg.Wrap(w.Gate.Wrap)
+	}
+	if w.Faults != nil {
+		cfg.Wrap(w.Faults)
+	}
+	controller.GuardWatches(cfg, w.WatchPatience)
+	return cfg
+}
+
+// manager of an operator.
+func (w *World) manager(cfg *rest.Config) ctrl.Manager {
+	GinkgoHelper()
+	caches, err := controller.CacheOptions(w.Served(), w.Shard)
+	Expect(err).NotTo(HaveOccurred())
+	managing := ctrl.Options{
+		Scheme:     w.Server.Scheme,
+		Cache:      caches,
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Controller: config.Controller{SkipNameValidation: new(true)},
+		Logger:     ctrl.Log.WithName(w.Namespace),
+	}
+	if e := w.Election; e != nil {
+		managing.LeaderElection, managing.LeaderElectionID, managing.LeaderElectionNamespace = true, "providertoken-operator", w.Namespace
+		managing.LeaderElectionReleaseOnCancel = true
+		managing.LeaseDuration, managing.RenewDeadline, managing.RetryPeriod = &e.Lease, &e.Renew, &e.Retry
+	}
+	mgr, err := ctrl.NewManager(cfg, managing)
+	Expect(err).NotTo(HaveOccurred())
+	return mgr
 }
 
 // Credentials makes a Secret that is bound to a provider of this world.

@@ -139,3 +139,8 @@ func hangs(_ http.RoundTripper, r *http.Request) (*http.Response, error) {
 func breaks(http.RoundTripper, *http.Request) (*http.Response, error) {
 	return nil, io.ErrUnexpectedEOF
 }
+
+// passes lets a request through, that is only to be counted.
+func passes(next http.RoundTripper, r *http.Request) (*http.Response, error) {
+	return next.RoundTrip(r)
+}
