@@ -39,7 +39,7 @@ var _ = Describe("an etcd that is put back to yesterday", func() {
 		newestPlain := w.Token(ctx, plain)
 		day := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "day"}}
 		Expect(plane.Client.Create(ctx, day)).To(Succeed())
-		for i := range 600 {
+		for i := range 400 {
 			day.Data = map[string]string{"i": fmt.Sprint(i)}
 			Expect(plane.Client.Update(ctx, day)).To(Succeed())
 		}

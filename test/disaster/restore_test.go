@@ -266,7 +266,7 @@ var _ = Describe("the operator's namespace", func() {
 		Expect(w.Token(ctx, right)).To(Equal(held))
 		w.StepToRefresh(ctx, right)
 
-		By("where only the key is lost, what is recorded is heeded")
+		By("and is probed sparsely again")
 		w.Clock.Step(30 * time.Minute)
 		Eventually(func() int { return book.count(wrongPassword) }).WithTimeout(10 * time.Second).Should(Equal(3))
 		w.Becomes(ctx, wrong, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonLoginFrozen)
