@@ -280,7 +280,7 @@ var _ = Describe("the operator's namespace", func() {
 		wrong := w.Create(ctx, wantsLogin(w, team, "frozen", "wrong"))
 		w.Becomes(ctx, wrong, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonLoginFrozen)
 		stop()
-		key := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "providertoken-login-key"}}
+		key := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: keySecret}}
 		Expect(server.Client.Delete(ctx, key)).To(Succeed())
 		w.Clock.Step(5 * time.Minute)
 		w.Operator()
