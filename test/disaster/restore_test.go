@@ -2,7 +2,6 @@ package disaster_test
 
 import (
 	"context"
-	"encoding/json"
 	"path/filepath"
 	"time"
 
@@ -11,8 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -295,19 +292,15 @@ var _ = Describe("the operator's namespace", func() {
 	})
 })
 
-// exists waits until a kind is or is not served.
-func exists(ctx context.Context, w *testworld.World, name string, there bool) {
+// gone waits until the CRDs are, and with them all objects.
+func gone(ctx context.Context) {
 	GinkgoHelper()
-	Eventually(func() bool {
-		crd := &unstructured.Unstructured{}
-		crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
-		err := w.Server.Client.Get(ctx, client.ObjectKey{Name: name}, crd)
-		if err != nil {
-			return false
+	Eventually(func(g Gomega) {
+		for _, kind := range []string{"providertokens", "tokenproviders", "clustertokenproviders"} {
+			crd := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"}}
+			g.Expect(apierrors.IsNotFound(server.Client.Get(ctx, client.ObjectKey{Name: kind + ".providertoken.dev"}, crd))).To(BeTrue(), kind)
 		}
-		data, _ := json.Marshal(crd.Object["status"])
-		return crd.GetDeletionTimestamp() == nil && len(data) > 0
-	}).WithTimeout(20 * time.Second).Should(Equal(there))
+	}).WithTimeout(30 * time.Second).WithPolling(50 * time.Millisecond).Should(Succeed())
 }
 
 var _ = Describe("the CRDs", Serial, func() {
@@ -332,7 +325,7 @@ var _ = Describe("the CRDs", Serial, func() {
 
 		options := envtest.CRDInstallOptions{Paths: []string{filepath.Join(testworld.Root(), "config", "crd", "bases")}, ErrorIfPathMissing: true}
 		Expect(envtest.UninstallCRDs(server.Config, options)).To(Succeed())
-		exists(ctx, w, "providertokens.providertoken.dev", false)
+		gone(ctx)
 		var secrets corev1.SecretList
 		Expect(server.Client.List(ctx, &secrets, client.InNamespace(w.Namespace), client.HasLabels{v1alpha1.TargetLabel})).To(Succeed())
 		Expect(secrets.Items).To(HaveLen(3))
