@@ -157,8 +157,11 @@ var _ = Describe("a namespace that is restored from a backup", func() {
 		copied.restoreTokens(ctx, two, two.Namespace)
 		there := chain.DeepCopy()
 		there.Namespace = two.Namespace
-		two.Ready(ctx, there)
-		one.Clock.SetTime(one.Ready(ctx, chain).Status.RefreshAt.Time)
+		due := two.Ready(ctx, there).Status.RefreshAt.Time
+		if own := one.Ready(ctx, chain).Status.RefreshAt.Time; own.After(due) {
+			due = own
+		}
+		one.Clock.SetTime(due)
 		stops(ctx, two, there, v1alpha1.ReasonRestoredState)
 		Expect(one.Sim.UP42.Sessions()).To(Equal(1), "and the first one goes on")
 		one.Settle(ctx, chain)
@@ -230,8 +233,11 @@ var _ = Describe("a ProviderToken that is deleted and comes back from Git", func
 		again := w.Create(ctx, want.DeepCopy())
 		w.Ready(ctx, again)
 		w.Settle(ctx, again)
-		Expect(w.Sim.PlantPredict.Issued()).To(Equal(mints))
-		Expect(w.Token(ctx, again) == held).To(Equal(mints == 1))
+		// Where the Secret went along, an operator whose watch is late may still put the same token back.
+		Expect(w.Sim.PlantPredict.Issued()).To(BeNumerically("<=", mints))
+		if mints == 1 {
+			Expect(w.Token(ctx, again)).To(Equal(held))
+		}
 		Expect(w.Sim.PlantPredict.Accepts(w.Token(ctx, again))).To(BeTrue())
 	},
 		Entry("a new one, where the Secret went with it", false, false, 2),
