@@ -82,6 +82,10 @@ crash: ## Kill the operator CRASHES times at every step of a refresh; SEED=n rep
 	assets=$$(hack/kube.sh) && cd test/crash && KUBEBUILDER_ASSETS=$$assets CRASHES=$(CRASHES) SEED=$(SEED) GOWORK=off \
 		go test -tags crash -count=1 -run NoCrash -v -timeout 2h .
 
+.PHONY: faults
+faults: ## Put providers through every fault again, and write what is seen into docs/faults.md.
+	assets=$$(hack/kube.sh) && cd test/faults && KUBEBUILDER_ASSETS=$$assets GOWORK=off go test -count=1 ./providers -args -update
+
 .PHONY: formats
 formats: ## Let the programs that docs/formats.md is for read what the operator writes.
 	hack/formats.sh
@@ -109,7 +113,7 @@ vet: ## Run go vet.
 ##@ Changes
 
 .PHONY: generate
-generate: ## Write deep copies, CRDs and the manager's role from the Go sources.
+generate: ## Write deep copies and CRDs from the Go sources, and what else is generated.
 	hack/generate.sh .
 
 .PHONY: fmt

@@ -9,9 +9,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
@@ -19,6 +22,7 @@ import (
 	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2" //nolint:depguard // only to send client-go's lines through logr, too
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,6 +38,7 @@ import (
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/options"
+	"github.com/providertoken/operator/internal/process"
 	"github.com/providertoken/operator/internal/provider"
 
 	// The image is the binary alone: where the system has no CA certificates of its
@@ -67,11 +72,17 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if o.Version {
 		return printVersion(out, catalog)
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
+	log := zap.New(zap.UseFlagOptions(&logging))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log) // client-go's own lines have the same form
+	if err := process.ForbidDumps(); err != nil {
+		return err
+	}
 	cfg, err := config.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the API server: %w", err)
 	}
+	cfg = controller.Connection(cfg)
 	if err := kindsInstalled(cfg, len(o.WatchNamespaces) == 0); err != nil {
 		return err
 	}
@@ -80,10 +91,24 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err != nil {
 		return err
 	}
-	if err := assemble(ctx, mgr, cfg, history, o, catalog); err != nil {
+	settle, err := assemble(ctx, mgr, cfg, history, o, catalog)
+	if err != nil {
 		return err
 	}
-	return mgr.Start(ctx)
+	return errors.Join(mgr.Start(ctx), finish(settle))
+}
+
+// settlePatience is how long a process that has nothing else to do any more tries to
+// store refresh tokens; whoever kills it has the last word.
+const settlePatience = 10 * time.Minute
+
+// finish stores what would be lost with the process. An API server that is away for
+// longer than the lease ends every leader, and just then a refresh token that came back
+// may not be stored.
+func finish(settle func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), settlePatience)
+	defer cancel()
+	return settle(ctx)
 }
 
 func printVersion(out io.Writer, catalog *provider.Catalog) error {
@@ -127,10 +152,9 @@ func kindsInstalled(cfg *rest.Config, clusterWide bool) error {
 }
 
 func newManager(cfg *rest.Config, history *controller.History, o options.Options) (ctrl.Manager, error) {
-	// No limit on this side: the API server's priority and fairness knows better.
-	cfg.QPS = -1
 	cfg.UserAgent = "providertoken-operator/" + version
 	cfg.Wrap(history.Wrap)
+	controller.GuardWatches(cfg, 0)
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, err
@@ -173,25 +197,25 @@ func leaseName(selector string) string {
 }
 
 // assemble puts the parts together.
-func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *controller.History, o options.Options, catalog *provider.Catalog) error {
+func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *controller.History, o options.Options, catalog *provider.Catalog) (settle func(context.Context) error, err error) {
 	live, err := client.New(cfg, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient()})
 	if err != nil {
-		return fmt.Errorf("making a client: %w", err)
+		return nil, fmt.Errorf("making a client: %w", err)
 	}
-	time := clock.RealClock{}
+	now := clock.RealClock{}
 	exchanger, err := exchange.New(exchange.Options{
-		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Clock: time,
+		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Internal: clusterAddresses(cfg.Host, os.Getenv), Clock: now,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	counters, err := metrics.New(ctrlmetrics.Registry)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	return controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: o.WatchNamespaces, OperatorNamespace: o.OperatorNamespace,
-		Catalog: catalog, Exchanger: exchanger, Clock: time, Metrics: counters, Sharded: o.WatchLabelSelector != "", History: history,
+		Catalog: catalog, Exchanger: exchanger, Clock: now, Metrics: counters, Sharded: o.WatchLabelSelector != "", History: history,
 		Options: controller.Options{
 			InlineProviders:         o.InlineProviders,
 			ClusterProviders:        len(o.WatchNamespaces) == 0,
@@ -202,6 +226,21 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *
 			APIAudiences:            o.APIAudiences,
 		},
 	})
+}
+
+// clusterAddresses are those by which the operator itself reaches the API server.
+func clusterAddresses(host string, env func(string) string) []netip.Addr {
+	candidates := []string{env("KUBERNETES_SERVICE_HOST"), host}
+	if u, err := url.Parse(host); err == nil && u.Host != "" {
+		candidates = append(candidates, u.Hostname())
+	}
+	var found []netip.Addr
+	for _, c := range candidates {
+		if a, err := netip.ParseAddr(c); err == nil && !slices.Contains(found, a) {
+			found = append(found, a)
+		}
+	}
+	return found
 }
 
 func userAgent(cluster string) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -32,6 +33,25 @@ func TestMistakesEndBeforeAnythingStarts(t *testing.T) {
 	}
 	if err := run(t.Context(), []string{"--allow-networks=x"}, noEnv, new(strings.Builder)); err == nil {
 		t.Error("a wrong network is accepted")
+	}
+}
+
+func TestTheAPIServersAddressesAreKnown(t *testing.T) {
+	env := func(string) string { return "10.96.0.1" }
+	for host, want := range map[string]string{
+		"https://20.50.60.70:443":   "[10.96.0.1 20.50.60.70]",
+		"https://[fd12::1]:6443":    "[10.96.0.1 fd12::1]",
+		"20.50.60.70":               "[10.96.0.1 20.50.60.70]",
+		"https://10.96.0.1":         "[10.96.0.1]",
+		"https://api.example.com":   "[10.96.0.1]",
+		"https://api.example.com:x": "[10.96.0.1]",
+	} {
+		if got := fmt.Sprint(clusterAddresses(host, env)); got != want {
+			t.Errorf("%s: %s, want %s", host, got, want)
+		}
+	}
+	if got := clusterAddresses("", noEnv); len(got) > 0 {
+		t.Errorf("nothing is known: %v", got)
 	}
 }
 

@@ -10,10 +10,9 @@ into=$(mkdir -p "${1:?usage: hack/generate.sh DIRECTORY}" && cd "$1" && pwd)
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 controller_gen=$(hack/tool.sh controller-gen)
 
-mkdir -p "$into"/{api/v1alpha1,config/crd/bases,config/rbac,config/argocd}
+mkdir -p "$into"/{api/v1alpha1,config/crd/bases,config/argocd}
 "$controller_gen" object paths=./api/v1alpha1 output:object:dir="$into/api/v1alpha1"
 "$controller_gen" crd paths=./api/v1alpha1 output:crd:dir="$into/config/crd/bases"
-"$controller_gen" rbac:roleName=manager-role paths=./internal/controller output:rbac:dir="$into/config/rbac"
 # A redirection into the file itself would empty it before it is compared.
 patch=$(go run -buildvcs=false ./hack/argocd config/argocd)
 printf '%s\n' "$patch" >"$into/config/argocd/argocd-cm.yaml"

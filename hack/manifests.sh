@@ -84,10 +84,11 @@ render default install.yaml
 render namespaced install-namespaced.yaml
 mkdir -p "$scratch/chart/files"
 cp "$scratch/crds.yaml" "$scratch/chart/files/crds.yaml"
-for role in rbac/role rbac/own_namespace_role metrics/auth_role metrics/reader_role \
+for role in rbac/role rbac/cluster_role rbac/own_namespace_role metrics/auth_role metrics/reader_role \
 	users/viewer_role users/editor_role users/admin_role users/cluster_provider_viewer_role; do
 	part "$role.yaml" rules "rules/${role##*/}.yaml"
 done
+part credential-policy/policy.yaml spec credential_policy.yaml
 part propagation/role.yaml rules rules/propagation_role.yaml
 part propagation/policy.yaml spec propagation_policy.yaml
 part workload-identity/role.yaml rules rules/workload_identity_role.yaml

@@ -344,7 +344,7 @@ type SecretTemplate struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self in ['Opaque','kubernetes.io/basic-auth','kubernetes.io/dockerconfigjson','kubernetes.io/dockercfg'] || !self.split('/')[0].endsWith('kubernetes.io') && !self.split('/')[0].endsWith('k8s.io')",message="type must be Opaque, kubernetes.io/basic-auth, kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg, or a type outside kubernetes.io"
+	// +kubebuilder:validation:XValidation:rule="self in ['Opaque','kubernetes.io/basic-auth','kubernetes.io/dockerconfigjson','kubernetes.io/dockercfg'] || !self.split('/')[0].endsWith('kubernetes.io') && !self.split('/')[0].endsWith('k8s.io') && !self.split('/')[0].endsWith('helm.sh')",message="type must be Opaque, kubernetes.io/basic-auth, kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg, or a type outside kubernetes.io and helm.sh"
 	Type string `json:"type,omitempty"`
 	// metadata of the Secret, literally.
 	// +optional
@@ -380,14 +380,14 @@ type TemplateMetadata struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys of labels must be label keys, such as app or example.com/team"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.contains('/') || k == 'argocd.argoproj.io/secret-type' || !(k.split('/')[0].endsWith('kubernetes.io') || k.split('/')[0].endsWith('k8s.io') || k.split('/')[0].endsWith('providertoken.dev') || k.split('/')[0].endsWith('argoproj.io')))",message="labels of kubernetes.io, k8s.io, argoproj.io and providertoken.dev are not for templates"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.contains('/') || k == 'argocd.argoproj.io/secret-type' || !k.matches('(kubernetes[.]io|k8s[.]io|argoproj[.]io|providertoken[.]dev|emberstack[.]com|mittwald[.]de|appscode[.]com|havulv[.]io|replizieren[.]dev|external-secrets[.]io|helm[.]sh)/'))",message="labels of kubernetes.io, k8s.io, argoproj.io, helm.sh, providertoken.dev and of programs that copy Secrets between namespaces are not for templates"
 	// +kubebuilder:validation:XValidation:rule="!('argocd.argoproj.io/secret-type' in self) || self['argocd.argoproj.io/secret-type'] in ['repository','repo-creds']",message="argocd.argoproj.io/secret-type may be repository or repo-creds: a token is not a cluster"
 	Labels map[string]LabelValue `json:"labels,omitempty"`
 	// annotations of the Secret.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 317 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",message="keys of annotations must be annotation keys, such as example.com/team"
-	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.contains('/') || !(k.split('/')[0].endsWith('kubernetes.io') || k.split('/')[0].endsWith('k8s.io') || k.split('/')[0].endsWith('providertoken.dev') || k.split('/')[0].endsWith('argoproj.io')))",message="annotations of kubernetes.io, k8s.io, argoproj.io and providertoken.dev are not for templates"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.contains('/') || !k.matches('(kubernetes[.]io|k8s[.]io|argoproj[.]io|providertoken[.]dev|emberstack[.]com|mittwald[.]de|appscode[.]com|havulv[.]io|replizieren[.]dev|external-secrets[.]io|helm[.]sh)/'))",message="annotations of kubernetes.io, k8s.io, argoproj.io, helm.sh, providertoken.dev and of programs that copy Secrets between namespaces are not for templates"
 	Annotations map[string]MetadataValue `json:"annotations,omitempty"`
 }
 
@@ -440,10 +440,11 @@ type TokenStatus struct {
 	// expirySource says how the expiry was learnt: ExpiresIn, ExpiresAt, JWT or Configured.
 	// +optional
 	ExpirySource string `json:"expirySource,omitempty"`
-	// type of the token, such as Bearer.
+	// type of the token, such as Bearer; "other" for one that is not well known.
 	// +optional
 	Type string `json:"type,omitempty"`
-	// scopes that the provider said it granted.
+	// scopes that the provider said it granted; where a namespace wrote the definition,
+	// only those that were asked for.
 	// +optional
 	// +listType=atomic
 	Scopes []string `json:"scopes,omitempty"`

@@ -118,6 +118,7 @@ const (
 	ReasonTargetTooLarge           = "TargetTooLarge"
 	ReasonTargetRefused            = "TargetWriteRefused"
 	ReasonTargetRepaired           = "TargetRepaired"
+	ReasonAPIServerUnavailable     = "APIServerUnavailable"
 	ReasonRequestDenied            = "RequestDenied"
 	ReasonLoginDenied              = "LoginDenied"
 	ReasonLoginFrozen              = "LoginFrozen"

@@ -87,11 +87,12 @@ func (s *stage) operator() (stop func()) {
 	counters, err := metrics.New(prometheus.NewRegistry())
 	Expect(err).NotTo(HaveOccurred())
 	ctx, cancel := context.WithCancel(context.Background())
-	Expect(controller.Setup(ctx, mgr, controller.Parts{
+	_, err = controller.Setup(ctx, mgr, controller.Parts{
 		Config: apiServer, Live: k8s, Namespaces: []string{s.namespace}, OperatorNamespace: s.namespace,
 		Catalog: catalog, Exchanger: exchanger, Clock: s.clock, Metrics: counters,
 		Options: controller.Options{InlineProviders: true, ClusterProviders: true, MaxConcurrentReconciles: 1},
-	})).To(Succeed())
+	})
+	Expect(err).NotTo(HaveOccurred())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
 	stop = sync.OnceFunc(func() {

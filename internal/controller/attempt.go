@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,8 @@ type attempt struct {
 	provisioning *provisioningAttempt
 	// expires is when the token at hand does; zero when there is none.
 	expires time.Time
+	// knows is how many attempts had ended when this one was decided.
+	knows uint64
 	// rotation is set where the refresh token is itself the credential.
 	rotation *rotation.Want
 }
@@ -68,7 +71,7 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
 		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
-		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(),
+		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(), knows: f.mem.verdicts,
 	}
 	if f.live() {
 		a.expires = f.held.Token.ExpiresAt
@@ -81,7 +84,11 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		Done: func() { r.alarms.Wake(a.name) },
 	}
 	job.Expires = a.expires
+	cause := f.outOfTurn()
 	if r.Scheduler.Submit(job) {
+		if cause != "" {
+			r.memory.update(f.pt.UID, func(m *recollection) { m.turns = m.turns.take(cause, f.now) })
+		}
 		log.FromContext(ctx).V(1).Info("asking for a token", "because", f.need(), "host", job.Host)
 	}
 	return nil
@@ -96,12 +103,16 @@ func (f *facts) lane() string {
 	return f.host()
 }
 
-// run makes the latest attempt of an object, if it is still wanted.
+// run makes the latest attempt of an object, if it is still wanted. One that was
+// decided before the last attempt ended is not: a reconcile can take long between
+// gathering facts and asking, and what it asks for may have come meanwhile. The end
+// of that attempt lets somebody decide anew.
 func (r *Reconciler) run(uid types.UID) func(context.Context) exchange.Outcome {
 	return func(ctx context.Context) exchange.Outcome {
 		var a *attempt
-		r.memory.update(uid, func(m *recollection) { a, m.attempt = m.attempt, nil })
-		if a == nil {
+		var verdicts uint64
+		r.memory.update(uid, func(m *recollection) { a, m.attempt, verdicts = m.attempt, nil, m.verdicts })
+		if a == nil || a.knows != verdicts {
 			return exchange.Outcome{Kind: provider.Input}
 		}
 		return a.run(ctx)
@@ -113,7 +124,7 @@ func (r *Reconciler) wanted(f *facts) bool {
 	if f.need() == "" || f.mem.minted != nil || f.pt.Spec.Suspend || f.blocked != nil || f.unwritable != nil {
 		return false
 	}
-	return f.retryDue() || r.outage(f)
+	return (f.retryDue() || r.outage(f)) && f.turnAt().IsZero()
 }
 
 // outage tells that the host is down for all: then the attempt waits in the
@@ -134,6 +145,9 @@ func (f *facts) retryDue() bool {
 	last := f.mem.failure
 	if last == nil || last.basis != f.basis() {
 		return true
+	}
+	if f.now.Before(last.at.Add(-clockTolerance)) {
+		return true // a clock was set back since, and would hold it for as long
 	}
 	if q := f.request(); q != "" && q != last.request {
 		return true
@@ -202,6 +216,7 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 	}
 	a.r.Metrics.Exchanged(a.label, label, a.r.Clock.Now().Sub(began))
 	a.r.memory.update(a.uid, func(m *recollection) {
+		m.verdicts++
 		switch {
 		case v.again:
 			return
@@ -225,12 +240,13 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 
 // failed is the failure that follows last.
 func (a *attempt) failed(v verdict, last *failure) *failure {
+	now := a.r.Clock.Now()
 	next := &failure{
 		err: v.err, ours: v.ours, reason: v.reason, withheld: v.withheld, frozenUntil: v.frozenUntil, hold: v.hold,
-		attempt: 1, at: a.r.Clock.Now(), basis: a.basis, request: a.request,
+		attempt: 1, at: now, since: now, basis: a.basis, request: a.request,
 	}
 	if last != nil && last.basis == a.basis {
-		next.attempt = last.attempt + 1
+		next.attempt, next.since = last.attempt+1, last.since
 	}
 	return next
 }
@@ -338,16 +354,74 @@ func noRecord(err error) *provider.Error {
 func (a *attempt) ask(ctx context.Context, in provider.RequestInput) (token.Token, *provider.Error) {
 	ctx, cancel := context.WithTimeout(ctx, patience(a.expires, a.r.Clock.Now()))
 	defer cancel()
+	used := a.ahead()
 	req, answer, failed := a.send(ctx, in)
 	if failed != nil {
 		return token.Token{}, failed
 	}
-	return a.judge(req, answer)
+	got, failed := a.judge(req, answer)
+	ahead, correctable := a.learnClock(req, answer)
+	if failed == nil || !failed.Refusal() || within(ahead-used, clockTolerance) {
+		return got, failed
+	}
+	if !correctable {
+		return got, blameClocks(failed, ahead)
+	}
+	// What it refused was most likely dated wrong.
+	a.r.Log.Info("the operator's clock and the provider's differ; check that both keep time (NTP)",
+		"providertoken", a.name, "provider", a.label, "ahead", ahead.Round(time.Minute).String())
+	req, answer, again := a.send(ctx, in)
+	if again != nil {
+		return token.Token{}, again
+	}
+	got, again = a.judge(req, answer)
+	if again != nil && again.Refusal() {
+		again = blameClocks(again, ahead)
+	}
+	return got, again
+}
+
+// blameClocks is a refusal of what was signed while the clocks differ.
+func blameClocks(refusal *provider.Error, ahead time.Duration) *provider.Error {
+	told := *refusal
+	told.Problem += fmt.Sprintf(", maybe because the provider's clock and that of the operator's node differ by %s", ahead.Abs().Round(time.Minute))
+	told.Fix = "check that both clocks are right (NTP); if they are, " + cmp.Or(told.Fix, "ask the provider's operators")
+	return &told
+}
+
+const (
+	// clockTolerance is what providers are expected to tolerate.
+	clockTolerance = 30 * time.Second
+	// clockCorrection bounds how far what we sign is dated by a provider's clock: no
+	// provider gets statements that are good for another day.
+	clockCorrection = 2 * time.Hour
+)
+
+func within(d, bound time.Duration) bool { return d.Abs() <= bound }
+
+// learnClock notes how far the provider's clock is ahead, where that matters; zero where
+// it does not. It is not correctable when it is too far.
+func (a *attempt) learnClock(req provider.Request, answer provider.Answer) (ahead time.Duration, correctable bool) {
+	ahead, dated := answer.Ahead()
+	if !req.Dated || !dated || within(ahead, clockTolerance) {
+		ahead = 0
+	}
+	if !within(ahead, clockCorrection) {
+		return ahead, false
+	}
+	a.r.memory.update(a.uid, func(m *recollection) { m.ahead = ahead })
+	return ahead, true
+}
+
+// ahead is by how much the provider's clock was ahead when it mattered last.
+func (a *attempt) ahead() (ahead time.Duration) {
+	a.r.memory.update(a.uid, func(m *recollection) { ahead = m.ahead })
+	return ahead
 }
 
 // send makes a request and sends it.
 func (a *attempt) send(ctx context.Context, in provider.RequestInput) (provider.Request, provider.Answer, *provider.Error) {
-	in.Now, in.ID = a.r.Clock.Now(), uuid.NewString()
+	in.Now, in.ID = a.r.Clock.Now().Add(a.ahead()), uuid.NewString()
 	if a.identity != nil {
 		in.Credentials = a.identity.with(in.Credentials, a.issued)
 	}
@@ -368,6 +442,7 @@ func (a *attempt) judge(req provider.Request, answer provider.Answer) (token.Tok
 	if err != nil {
 		return token.Token{}, typed(err)
 	}
+	got.Scopes = a.tellable(got)
 	// What is written into a Secret has whole seconds; so has what is remembered.
 	got.IssuedAt, got.ExpiresAt = got.IssuedAt.UTC().Truncate(time.Second), got.ExpiresAt.UTC().Truncate(time.Second)
 	if !a.r.Clock.Now().Before(got.ExpiresAt) {
@@ -437,14 +512,16 @@ func (a *attempt) remember(got token.Token, used token.Secret) {
 
 // recover lets an object whose attempt panicked be tried again, later.
 func (r *Reconciler) recover(uid types.UID) {
+	now := r.Clock.Now()
 	r.memory.update(uid, func(m *recollection) {
+		m.verdicts++
 		m.failure = &failure{
 			err: &provider.Error{
 				Kind:    provider.Unavailable,
 				Problem: "the operator failed while it asked for a token",
 				Fix:     "look at the operator's log, and report what it says",
 			},
-			attempt: attemptsAfterPanic, at: r.Clock.Now(), basis: m.basis,
+			attempt: attemptsAfterPanic, at: now, since: now, basis: m.basis,
 		}
 	})
 }

@@ -41,12 +41,13 @@ func (o origin) boundTo() string {
 	return v1alpha1.CredentialsForValue(o.Kind, o.Name)
 }
 
-// label is the origin's name for metrics, of which there must not be one for each ProviderToken.
+// label is the origin's name for metrics: whoever chooses names in a namespace must
+// neither make a series with each, nor count among those of the catalog.
 func (o origin) label() string {
-	if o.Kind == v1alpha1.InlineProvider {
-		return string(o.Kind)
+	if o.Kind == v1alpha1.BuiltinProvider || o.Kind == v1alpha1.ClusterProvider {
+		return o.Name
 	}
-	return o.Name
+	return string(o.Kind)
 }
 
 // findOrigin reads the definition that pt wants. What the user has to mend comes

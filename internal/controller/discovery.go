@@ -2,6 +2,8 @@ package controller
 
 import (
 	"context"
+	"crypto/sha256"
+	"strconv"
 	"sync"
 	"time"
 
@@ -14,6 +16,8 @@ import (
 type issuer struct {
 	url   string
 	trust exchange.Trust
+	// namespace that wrote it; empty where the catalog or a ClusterTokenProvider did.
+	namespace string
 }
 
 // host of the issuer, with its port.
@@ -30,7 +34,23 @@ func (i *issuer) moved(r provider.Resolved) bool {
 // issuers remembers metadata. Its methods may be called from any goroutine.
 type issuers struct {
 	mu    sync.Mutex
-	known map[issuer]discovered
+	known map[issuerID]discovered
+	count map[string]int // of the entries, by namespace
+}
+
+// issuerID tells issuers apart without holding on to their CA bundles. Namespaces that
+// wrote the issuer themselves do not share what is known of it, so that none fills
+// or empties the memory of another.
+type issuerID struct {
+	namespace string // empty where somebody vouches for the issuer
+	digest    [sha256.Size]byte
+}
+
+func (i issuer) id() issuerID {
+	return issuerID{
+		namespace: i.namespace,
+		digest:    sha256.Sum256([]byte(strconv.Itoa(len(i.url)) + " " + i.url + i.trust.CABundle)),
+	}
 }
 
 type discovered struct {
@@ -41,7 +61,7 @@ type discovered struct {
 func (i *issuers) get(key issuer) (discovered, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	d, ok := i.known[key]
+	d, ok := i.known[key.id()]
 	return d, ok
 }
 
@@ -49,20 +69,42 @@ func (i *issuers) put(key issuer, d discovered) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.known == nil {
-		i.known = map[issuer]discovered{}
+		i.known, i.count = map[issuerID]discovered{}, map[string]int{}
 	}
-	// A namespace can name any number of issuers.
-	for old := range i.known {
-		if len(i.known) < maxIssuers {
-			break
-		}
-		delete(i.known, old)
+	id := key.id()
+	if _, again := i.known[id]; !again {
+		i.makeRoom(id.namespace)
+		i.count[id.namespace]++
 	}
-	i.known[key] = d
+	i.known[id] = d
 }
 
-// maxIssuers bounds the memory of metadata; beyond it they are asked for more often.
-const maxIssuers = 4096
+// makeRoom forgets the oldest metadata of a namespace that has more than its share. A
+// namespace can name any number of issuers.
+func (i *issuers) makeRoom(namespace string) {
+	limit := maxIssuersOfNamespace
+	if namespace == "" {
+		limit = maxIssuers
+	}
+	for i.count[namespace] >= limit {
+		var oldest issuerID
+		found := false
+		for id, d := range i.known {
+			if id.namespace == namespace && (!found || d.at.Before(i.known[oldest].at)) {
+				oldest, found = id, true
+			}
+		}
+		delete(i.known, oldest)
+		i.count[namespace]--
+	}
+}
+
+// maxIssuers and maxIssuersOfNamespace bound the memory of metadata; beyond them they
+// are asked for more often.
+const (
+	maxIssuers            = 4096
+	maxIssuersOfNamespace = 64
+)
 
 // discover puts the endpoint that the issuer's metadata name into f.resolved, as far as
 // it is known. Metadata that were read long ago still count, until newer ones are there.
@@ -72,6 +114,9 @@ func (r *Reconciler) discover(f *facts, w wallet) *problem {
 	}
 	vouched := f.origin.Vouched && !f.resolved.FreeHost
 	f.issuer = &issuer{url: f.resolved.IssuerURL, trust: exchange.Trust{CABundle: f.resolved.CABundle, PublicOnly: !vouched}}
+	if !vouched {
+		f.issuer.namespace = f.pt.Namespace
+	}
 	if !vouched && !w.allows(f.issuer.host()) {
 		return hostProblem(f.issuer.host())
 	}

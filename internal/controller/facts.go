@@ -334,6 +334,7 @@ const (
 	needChanged   need = "spec changed"
 	needRequested need = "refresh requested"
 	needDue       need = "due"
+	needUndated   need = "issued in the future"
 )
 
 // need decides, before anything is fetched.
@@ -347,6 +348,8 @@ func (f *facts) need() need {
 		return needChanged
 	case f.request() != "":
 		return needRequested
+	case schedule.FromFuture(f.held.Token.IssuedAt, f.held.Token.ExpiresAt, f.now):
+		return needUndated
 	case !f.now.Before(f.refreshAt()):
 		return needDue
 	}

@@ -3,6 +3,7 @@ package controller
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -65,6 +66,64 @@ func targetProblem(err error) *problem {
 	}
 }
 
+// delayGrace is how long the API server may fail what a target needs before status says
+// so: a conflict or a restart is no news, unless a token expires over it.
+const delayGrace = 30 * time.Second
+
+// delay notes since when err, the API server's, keeps the target from being written; nil when it does not.
+func (r *Reconciler) delay(f *facts, err error) {
+	since := f.mem.delayed
+	if err == nil {
+		since = time.Time{}
+	} else if since.IsZero() {
+		since = f.now
+	}
+	if !since.Equal(f.mem.delayed) {
+		f.mem.delayed = since
+		r.memory.update(f.pt.UID, func(m *recollection) { m.delayed = since })
+	}
+	late := !f.now.Before(since.Add(delayGrace)) || f.held != nil && !f.live()
+	if err != nil && late && f.unwritable == nil {
+		f.unwritable = f.delayProblem(err)
+	}
+}
+
+// refusedProblem is targetProblem, and where the API server refuses the write, what is
+// still good meanwhile and how soon the end of it is noticed.
+func (f *facts) refusedProblem(err error) *problem {
+	p := targetProblem(err)
+	if p == nil || p.Reason != v1alpha1.ReasonTargetRefused {
+		return p
+	}
+	p.Message += "; it is tried again every 30 s"
+	if f.live() && f.have != nil {
+		return p.until(f.held.Token.ExpiresAt)
+	}
+	return p
+}
+
+func (f *facts) delayProblem(err error) *problem {
+	what := fmt.Sprintf("the API server does not answer about Secret %q", f.pt.TargetName())
+	var te *target.Error
+	if errors.As(err, &te) {
+		what = te.Problem
+		if code := te.StatusCode(); code != 0 {
+			what += fmt.Sprintf(" (%d %s)", code, http.StatusText(code))
+		}
+	}
+	p := &problem{
+		Condition: v1alpha1.SecretPublishedCondition, Reason: v1alpha1.ReasonAPIServerUnavailable,
+		Message: what + "; it is tried again every 30 s or more often: if this lasts, look at the API server, its etcd and its admission webhooks",
+	}
+	if f.mem.minted != nil {
+		p.Message += "; a new token waits in the operator's memory meanwhile, so do not restart it"
+	}
+	if f.live() && f.have != nil {
+		return p.until(f.held.Token.ExpiresAt)
+	}
+	return p
+}
+
 // failure is an exchange that did not bring a token.
 type failure struct {
 	err *provider.Error
@@ -79,7 +138,8 @@ type failure struct {
 	// frozenUntil is set when the login is not to be tried before.
 	frozenUntil time.Time
 	attempt     int
-	at          time.Time
+	// at is when it failed; since is when the first in this row did.
+	at, since time.Time
 	// basis is what was tried with: another basis deserves a try of its own.
 	basis string
 	// request is the refresh request that the attempt answered.
@@ -111,7 +171,7 @@ func (f *failure) retryAt(expires time.Time, seed string) time.Time {
 		return retryHold(f.hold, f.at)
 	}
 	return schedule.RetryAt(schedule.Failure{
-		Class: schedule.Class(f.err.Kind), Attempt: f.attempt, At: f.at,
+		Class: schedule.Class(f.err.Kind), Attempt: f.attempt, At: f.at, Since: f.since,
 		Expires: expires, RetryAfter: f.err.RetryAfter, Seed: seed,
 	})
 }

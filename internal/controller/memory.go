@@ -48,16 +48,26 @@ type recollection struct {
 	session   *session
 	// attempt waits for its turn at the provider.
 	attempt *attempt
+	// verdicts counts the attempts that ended.
+	verdicts uint64
 	// basis of the last attempt.
 	basis string
 	// reported is the status last written, until the cache shows it.
 	reported *reported
+	// undelivered is true when a token expired before it could be written.
+	undelivered bool
+	// delayed is since when the API server has failed what the target needs; zero while it does not.
+	delayed time.Time
+	// ahead is how far the provider's clock is, where what we sign must be dated by it.
+	ahead time.Duration
 	// looked is true once the target was read live in this process.
 	looked bool
 	// provisioned are credentials that are not in the cache yet.
 	provisioned *provisioned
 	// handled is the last refresh request that a definite failure used up.
 	handled string
+	// turns are the exchanges that were made out of turn.
+	turns turns
 }
 
 // memory holds a recollection for each UID. Its methods may be called from any goroutine.

@@ -29,9 +29,13 @@ func (r *Reconciler) nextLook(f *facts) time.Time {
 	}
 	if f.need() != "" && !f.pt.Spec.Suspend {
 		consider(f.retryAt())
+		consider(f.turnAt())
 	}
 	consider(f.storeAt())
 	consider(f.keepAt())
+	if !f.mem.delayed.IsZero() {
+		consider(f.mem.delayed.Add(delayGrace))
+	}
 	if f.unwritable != nil {
 		consider(f.now.Add(pollInterval))
 	}

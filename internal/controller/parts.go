@@ -61,15 +61,17 @@ type Parts struct {
 	Options Options
 }
 
-// Setup puts the controller, its caches and its scheduler into mgr.
-func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
+// Setup puts the controller, its caches and its scheduler into mgr. To be called when
+// mgr has ended for whatever reason, and before the process does: settle, which stores
+// the refresh tokens that came back while the API server was away, or gives up with ctx.
+func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx context.Context) error, err error) {
 	credentials, err := NewSecretCache(p.Config, mgr.GetScheme(), v1alpha1.CredentialsForLabel, p.Namespaces)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	targets, err := NewSecretCache(p.Config, mgr.GetScheme(), v1alpha1.TargetLabel, p.Namespaces)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	log := mgr.GetLogger().WithName("providertoken")
 	logins := &Logins{Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now, Shared: p.Sharded}
@@ -115,10 +117,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 		})
 	}
 	if err := r.serveIdentities(ctx, p); err != nil {
-		return fmt.Errorf("setting up workload identity: %w", err)
+		return nil, fmt.Errorf("setting up workload identity: %w", err)
 	}
 	if err := r.propagate(ctx, mgr, p, targets); err != nil {
-		return fmt.Errorf("setting up propagation into pods: %w", err)
+		return nil, fmt.Errorf("setting up propagation into pods: %w", err)
 	}
 	err = errors.Join(
 		mgr.Add(credentials), mgr.Add(targets),
@@ -126,9 +128,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 		r.SetupWithManager(ctx, mgr, credentials, targets),
 	)
 	if err != nil {
-		return fmt.Errorf("setting up the controller: %w", err)
+		return nil, fmt.Errorf("setting up the controller: %w", err)
 	}
-	return nil
+	return r.Rotation.SettleAll, nil
 }
 
 // propagate puts what tells pods into mgr, if that is wanted.

@@ -66,7 +66,7 @@ func (r *Reconciler) refuse(f *facts, err error, fresh bool) error {
 		}
 		return nil
 	}
-	if f.unwritable = targetProblem(err); f.unwritable != nil {
+	if f.unwritable = f.refusedProblem(err); f.unwritable != nil {
 		return nil
 	}
 	return fmt.Errorf("publishing the token: %w", err)
@@ -90,11 +90,14 @@ func (r *Reconciler) discard(f *facts) {
 // there is nothing to say.
 func (r *Reconciler) content(f *facts) (content *target.Content, fresh bool) {
 	if m := f.mem.minted; m != nil {
-		if m.inputs == f.inputs {
+		expired := !f.now.Before(m.token.ExpiresAt)
+		if m.inputs == f.inputs && !expired {
 			return f.fresh(m), true
 		}
-		r.memory.update(f.pt.UID, func(mem *recollection) { mem.minted = nil })
-		f.mem.minted = nil
+		// One that expired while the API server would not have it is worth nothing. The
+		// next one is not asked for before a rehearsal says that it can be written.
+		r.memory.update(f.pt.UID, func(mem *recollection) { mem.minted, mem.undelivered = nil, mem.undelivered || expired })
+		f.mem.minted, f.mem.undelivered = nil, f.mem.undelivered || expired
 	}
 	if !f.live() || f.held.Token.Access.IsZero() && f.have == nil {
 		return nil, false
@@ -129,9 +132,13 @@ func (f *facts) fresh(m *minted) *target.Content {
 func (f *facts) keepsPrevious() bool { return f.pt.Spec.Target != nil && f.pt.Spec.Target.KeepPrevious }
 
 // write applies want. A conflict means that the observation was old: read live, decide again, once.
+// A write whose answer was lost is recognised when it is seen, and not made again.
 func (r *Reconciler) write(ctx context.Context, f *facts, want *corev1.Secret) (*corev1.Secret, error) {
 	have := f.have
 	for again := false; ; again = true {
+		if have != nil && target.Accepts(f.pt, have) == nil && target.Matches(have, want) {
+			return have, nil
+		}
 		if err := r.mayOwn(ctx, f, have, want); err != nil {
 			return nil, err
 		}
@@ -152,12 +159,16 @@ func (r *Reconciler) write(ctx context.Context, f *facts, want *corev1.Secret) (
 // errDeparting means that the ProviderToken is being deleted, or is gone.
 var errDeparting = errors.New("the ProviderToken is being deleted")
 
-// mayOwn asks the API server whether the ProviderToken is still there, before an
-// owner reference is added to a target that lacks it. Whoever deletes it with
-// --cascade=orphan has the reference removed to keep the Secret: put back by an
-// operator whose watch is late, it would let the garbage collector take the Secret.
+// mayOwn asks the API server whether the ProviderToken is still there, before a target
+// is put back that is gone, or an owner reference is added to one that lacks it: the
+// watch may be late. A Secret that goes with its ProviderToken must not come back.
+// And whoever deletes a ProviderToken with --cascade=orphan has the reference removed to
+// keep the Secret: put back, it would let the garbage collector take the Secret.
 func (r *Reconciler) mayOwn(ctx context.Context, f *facts, have, want *corev1.Secret) error {
-	if have == nil || len(want.OwnerReferences) == 0 || slices.ContainsFunc(have.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == f.pt.UID }) {
+	if have == nil && f.mem.published == nil {
+		return nil
+	}
+	if have != nil && (len(want.OwnerReferences) == 0 || slices.ContainsFunc(have.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == f.pt.UID })) {
 		return nil
 	}
 	var live v1alpha1.ProviderToken
@@ -187,25 +198,26 @@ func (r *Reconciler) published(f *facts, saved *corev1.Secret, content *target.C
 		f.mem.minted, f.mem.failure = nil, nil
 	}
 	r.memory.update(f.pt.UID, func(m *recollection) {
-		m.published = p
+		m.published, m.undelivered = p, false
 		if fresh && m.minted != nil && m.minted.token.IssuedAt.Equal(content.Token.IssuedAt) {
 			m.minted, m.failure = nil, nil
 		}
 	})
 }
 
-// probe asks the API server, without writing, whether a target that does not
-// exist yet could be made: a quota or an admission policy that refuses it is
-// found before a token is minted for nothing.
+// probe asks the API server, without writing, whether a target could be written that
+// does not exist yet, or that could not be written last time: a quota or an admission
+// policy that refuses it is found before a token is minted for nothing.
 func (r *Reconciler) probe(ctx context.Context, f *facts) error {
-	if f.have != nil || f.mem.published != nil || f.unwritable != nil {
+	known := f.have != nil || f.mem.published != nil
+	if known && !f.mem.undelivered || f.unwritable != nil {
 		return nil
 	}
 	sample, err := target.Sample(f.pt)
 	if err == nil {
-		err = r.Writer.Rehearse(ctx, nil, sample)
+		err = r.Writer.Rehearse(ctx, f.have, sample)
 	}
-	if f.unwritable = targetProblem(err); f.unwritable != nil || err == nil {
+	if f.unwritable = f.refusedProblem(err); f.unwritable != nil || err == nil {
 		return nil
 	}
 	var te *target.Error

@@ -1,7 +1,9 @@
 package controller
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,7 +44,14 @@ type Options struct {
 	WorkloadIdentity bool
 	// APIAudiences are further audiences of the API server, never served.
 	APIAudiences []string
+	// APIPatience bounds the requests to the API server of one reconcile, and once more
+	// the write of its status; 30 s when zero.
+	APIPatience time.Duration
 }
+
+// apiPatience is APIPatience when it is left out. Requests that are never answered must
+// not occupy the workers, and client-go waits as long as a Retry-After says.
+const apiPatience = 30 * time.Second
 
 // Reconciler keeps ProviderTokens fresh. All fields but Propagation and Workload are required.
 type Reconciler struct {
@@ -90,6 +99,9 @@ type Reconciler struct {
 }
 
 // Reconcile brings one ProviderToken forward. It never waits for a provider.
+//
+// What the API server does not let it do is told in status, if that can be written, and
+// tried again after the back-off of the work queue.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var pt v1alpha1.ProviderToken
 	if err := r.Client.Get(ctx, req.NamespacedName, &pt); err != nil {
@@ -104,23 +116,37 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, nil
 	}
 
-	f, err := r.gather(ctx, &pt)
+	f, delayed := r.advance(ctx, &pt)
+	if f == nil {
+		return reconcile.Result{}, delayed
+	}
+	r.delay(f, delayed)
+	r.alarms.Set(req.NamespacedName, r.nextLook(f))
+	telling, cancel := context.WithTimeout(ctx, r.patience())
+	defer cancel()
+	return reconcile.Result{}, errors.Join(delayed, r.report(telling, f))
+}
+
+// advance does all but telling. There are no facts when they could not be read. An
+// error is the API server's.
+func (r *Reconciler) advance(ctx context.Context, pt *v1alpha1.ProviderToken) (*facts, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.patience())
+	defer cancel()
+	f, err := r.gather(ctx, pt)
 	if err != nil {
-		return reconcile.Result{}, err
+		return nil, err
 	}
 	if err := r.publish(ctx, f); err != nil {
-		return reconcile.Result{}, err
+		return f, err
 	}
 	if f.repaired {
-		r.Events.Eventf(&pt, nil, corev1.EventTypeNormal, v1alpha1.ReasonTargetRepaired, "Repair",
+		r.Events.Eventf(pt, nil, corev1.EventTypeNormal, v1alpha1.ReasonTargetRepaired, "Repair",
 			"Secret %q was put back as it should be, with the same token", pt.TargetName())
 	}
-	if err := r.pursue(ctx, f); err != nil {
-		return reconcile.Result{}, err
-	}
-	r.alarms.Set(req.NamespacedName, r.nextLook(f))
-	return reconcile.Result{}, r.report(ctx, f)
+	return f, r.pursue(ctx, f)
 }
+
+func (r *Reconciler) patience() time.Duration { return cmp.Or(r.Options.APIPatience, apiPatience) }
 
 // forget drops everything about a ProviderToken that is gone. Its target is left
 // to the garbage collector, or to its readers with deletionPolicy Retain.

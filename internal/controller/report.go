@@ -26,7 +26,9 @@ func (r *Reconciler) report(ctx context.Context, f *facts) error {
 		return nil
 	}
 	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt)); err != nil {
-		if apierrors.IsNotFound(err) {
+		if apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
+			// It is gone, and the watch has yet to say so: nothing more is minted for it.
+			r.forget(f.name)
 			return nil
 		}
 		return fmt.Errorf("writing status: %w", err)
@@ -60,6 +62,9 @@ func (r *Reconciler) issuing(f *facts) *problem {
 	}
 	if last := f.mem.failure; last != nil && f.need() != "" && last.basis == f.basis() {
 		return last.problem(f.origin, f.host(), f.expires(), f.live())
+	}
+	if at := f.turnAt(); !at.IsZero() && !f.pt.Spec.Suspend && f.blocked == nil {
+		return turnProblem(at)
 	}
 	if !r.wanted(f) {
 		return nil
@@ -120,7 +125,7 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 		t := f.held.Token
 		s.Token = &v1alpha1.TokenStatus{
 			IssuedAt: metav1.NewTime(t.IssuedAt), ExpiresAt: metav1.NewTime(t.ExpiresAt),
-			ExpirySource: string(t.ExpirySource), Type: t.Type, Scopes: t.Scopes,
+			ExpirySource: string(t.ExpirySource), Type: shownType(t.Type), Scopes: t.Scopes,
 		}
 		if !f.pt.Spec.Suspend {
 			at := metav1.NewTime(f.refreshAt())
@@ -319,20 +324,38 @@ func ready(pt *v1alpha1.ProviderToken) bool {
 	return meta.IsStatusConditionTrue(pt.Status.Conditions, v1alpha1.ReadyCondition)
 }
 
-// announce makes one event for each transition that a person may care about.
+// announce makes one event for each transition that a person may care about. Ready
+// says what other conditions say, and more: where both turn for the same reason,
+// that is one transition.
 func (r *Reconciler) announce(f *facts, next *v1alpha1.ProviderToken) {
-	for _, kind := range []string{v1alpha1.CredentialsResolvedCondition, v1alpha1.TokenIssuedCondition, v1alpha1.SecretPublishedCondition, v1alpha1.ReadyCondition} {
+	turned := func(kind string) *metav1.Condition {
 		was := meta.FindStatusCondition(f.pt.Status.Conditions, kind)
 		is := meta.FindStatusCondition(next.Status.Conditions, kind)
 		if is == nil || was != nil && was.Status == is.Status && was.Reason == is.Reason {
-			continue
+			return nil
 		}
-		switch {
-		case is.Status == metav1.ConditionFalse && !initial(is.Reason):
-			r.Events.Eventf(next, nil, severity(is.Reason), is.Reason, "Refresh", "%s", is.Message)
-		case is.Status == metav1.ConditionTrue && kind == v1alpha1.ReadyCondition:
-			r.Events.Eventf(next, nil, corev1.EventTypeNormal, is.Reason, "Refresh", "%s", is.Message)
+		return is
+	}
+	sum := turned(v1alpha1.ReadyCondition)
+	for _, kind := range []string{v1alpha1.CredentialsResolvedCondition, v1alpha1.TokenIssuedCondition, v1alpha1.SecretPublishedCondition} {
+		if is := turned(kind); is != nil && (sum == nil || sum.Reason != is.Reason) {
+			r.warn(next, is)
 		}
+	}
+	if sum == nil {
+		return
+	}
+	if sum.Status == metav1.ConditionTrue {
+		r.Events.Eventf(next, nil, corev1.EventTypeNormal, sum.Reason, "Refresh", "%s", sum.Message)
+		return
+	}
+	r.warn(next, sum)
+}
+
+// warn makes the event of a condition that turned false.
+func (r *Reconciler) warn(pt *v1alpha1.ProviderToken, is *metav1.Condition) {
+	if is.Status == metav1.ConditionFalse && !initial(is.Reason) {
+		r.Events.Eventf(pt, nil, severity(is.Reason), is.Reason, "Refresh", "%s", is.Message)
 	}
 }
 

@@ -3,6 +3,8 @@ package controller_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +18,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/controller"
+	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/providersim"
 	testworld "github.com/providertoken/operator/test/world"
 )
@@ -25,6 +30,75 @@ const soon = 10 * time.Second
 
 // quiet is how long to look for something that must not happen; real time.
 const quiet = 400 * time.Millisecond
+
+// turnstile holds up those who pass while it is shut.
+type turnstile struct {
+	mu           sync.Mutex
+	opened       chan struct{}
+	held, passed int
+}
+
+func newTurnstile() *turnstile {
+	t := &turnstile{opened: make(chan struct{})}
+	close(t.opened)
+	return t
+}
+
+func (t *turnstile) shut() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.opened, t.passed = make(chan struct{}), 0
+}
+
+func (t *turnstile) open() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	close(t.opened)
+}
+
+func (t *turnstile) pass(ctx context.Context) {
+	t.mu.Lock()
+	opened := t.opened
+	t.held++
+	t.mu.Unlock()
+	select {
+	case <-opened:
+	case <-ctx.Done():
+	}
+	t.mu.Lock()
+	t.held--
+	t.mu.Unlock()
+}
+
+func (t *turnstile) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.passed++
+}
+
+func (t *turnstile) waiting() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.held
+}
+
+func (t *turnstile) ended() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.passed
+}
+
+// heldExchanger waits at a turnstile before each exchange.
+type heldExchanger struct {
+	next controller.Exchanger
+	at   *turnstile
+}
+
+func (x heldExchanger) Do(ctx context.Context, req provider.Request, trust exchange.Trust) (provider.Answer, error) {
+	x.at.pass(ctx)
+	defer x.at.end()
+	return x.next.Do(ctx, req, trust)
+}
 
 var _ = Describe("a token that is valid", func() {
 	It("is not minted again by a restart, nor when status was lost meanwhile", func(ctx SpecContext) {
@@ -262,6 +336,39 @@ var _ = Describe("a token that is valid", func() {
 		w.Ready(ctx, pt)
 	})
 
+	It("is not minted twice when the answer comes while a reconcile is still busy", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		exchanges, writes := newTurnstile(), newTurnstile()
+		w.Around = func(next controller.Exchanger) controller.Exchanger { return heldExchanger{next, exchanges} }
+		w.Faults = func(next http.RoundTripper) http.RoundTripper {
+			return testworld.RoundTripper(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/secrets/plantpredict") {
+					writes.pass(r.Context())
+				}
+				return next.RoundTrip(r)
+			})
+		}
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		w.Settle(ctx, pt)
+
+		exchanges.shut()
+		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
+		Eventually(exchanges.waiting).WithTimeout(soon).Should(Equal(1))
+		By("repairing the target while the answer is awaited")
+		writes.shut()
+		edited := w.Secret(ctx, pt)
+		edited.Data["extra"] = []byte("x")
+		Expect(k8s.Update(ctx, edited)).To(Succeed())
+		Eventually(writes.waiting).WithTimeout(soon).Should(Equal(1))
+		exchanges.open()
+		Eventually(exchanges.ended).WithTimeout(soon).Should(Equal(1))
+		writes.open()
+		Eventually(func() bool { return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt)) }).WithTimeout(soon).Should(BeTrue())
+		w.Settle(ctx, pt)
+		testworld.StaysFor(quiet, w.Sim.PlantPredict.Issued, 2)
+	})
+
 	It("is adopted after a restore, with no mint", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		stop := w.Operator()
@@ -387,7 +494,7 @@ var _ = Describe("a target", func() {
 		w.Operator()
 		foreign := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "plantpredict"},
-			StringData: map[string]string{"token": "somebody else's"},
+			StringData: map[string]string{"token": "token-of-a-stranger-71c4"},
 		}
 		Expect(k8s.Create(ctx, foreign)).To(Succeed())
 		pt := w.PlantPredict(ctx)

@@ -25,15 +25,6 @@ import (
 	"github.com/providertoken/operator/internal/alarms"
 )
 
-// The rights of the operator, from which config/rbac/role.yaml is generated.
-//
-// +kubebuilder:rbac:groups=providertoken.dev,resources=providertokens;tokenproviders;clustertokenproviders,verbs=get;list;watch
-// +kubebuilder:rbac:groups=providertoken.dev,resources=providertokens/status,verbs=patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
-// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-
 // Indexes of ProviderTokens, for the watches of what they refer to.
 const (
 	indexTarget      = "target"

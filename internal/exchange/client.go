@@ -39,6 +39,9 @@ type Options struct {
 	EgressProxy *url.URL
 	// AllowNetworks may be reached although the address guard would refuse them.
 	AllowNetworks []netip.Prefix
+	// Internal are addresses of the cluster, such as the API server's, which may look
+	// public: as private ones they are refused to definitions that nobody vouches for.
+	Internal []netip.Addr
 	// Timeout bounds a whole exchange, from name resolution to the last byte of the
 	// answer; DefaultTimeout when zero. It runs on the machine's clock.
 	Timeout time.Duration
@@ -75,7 +78,7 @@ func New(o Options) (*Client, error) {
 		timeout:    o.Timeout,
 		clock:      o.Clock,
 		proxied:    o.EgressProxy != nil,
-		transports: newTransports(allowed, o.EgressProxy),
+		transports: newTransports(allowed, o.internal(), o.EgressProxy),
 	}
 	if c.userAgent == "" {
 		c.userAgent = defaultUserAgent
@@ -87,6 +90,14 @@ func New(o Options) (*Client, error) {
 		c.clock = machineClock{}
 	}
 	return c, nil
+}
+
+func (o Options) internal() []netip.Addr {
+	plain := make([]netip.Addr, 0, len(o.Internal))
+	for _, a := range o.Internal {
+		plain = append(plain, a.WithZone("").Unmap())
+	}
+	return plain
 }
 
 func checkProxy(proxy *url.URL) error {
@@ -225,12 +236,15 @@ type attempt struct {
 	certificate bool
 	sent        atomic.Bool // perhaps
 	handshake   atomic.Bool // the TLS handshake failed
+	lookup      atomic.Bool // the name is being looked up
 }
 
 // trace notes how far the exchange comes. The hooks may run in other goroutines,
 // and later than the exchange.
 func (a *attempt) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
+		DNSStart:         func(httptrace.DNSStartInfo) { a.lookup.Store(true) },
+		DNSDone:          func(httptrace.DNSDoneInfo) { a.lookup.Store(false) },
 		TLSHandshakeDone: func(_ tls.ConnectionState, err error) { a.handshake.Store(err != nil) },
 		// The first of these comes before anything is written, so that a write that
 		// fails half-way counts as sent.

@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -434,6 +435,44 @@ func TestATimeoutWhileTheHandshakeHangsSentNothing(t *testing.T) {
 	listener := listen(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	_, err := client(t, Options{Timeout: 200 * time.Millisecond}).Do(t.Context(), post("https://"+listener), Trust{})
 	wantFailure(t, err, provider.Unavailable, false, "did not answer in time")
+}
+
+// The operator has less patience with a provider when a token is about to expire.
+func TestTheCallersDeadlineIsSaidToBeOne(t *testing.T) {
+	hole := listen(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+	mute := serve(t, true, func(_ http.ResponseWriter, r *http.Request) { hang(r) })
+	halting := serve(t, true, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "{")
+		_ = http.NewResponseController(w).Flush()
+		hang(r)
+	})
+	for _, tc := range []struct {
+		name, url string
+		trust     Trust
+		sent      bool
+	}{
+		{"in the handshake", "https://" + hole, Trust{}, false},
+		{"before the answer", mute.URL, mute.trust(), true},
+		{"in the answer", halting.URL, halting.trust(), true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			_, err := client(t, Options{}).Do(ctx, post(tc.url), tc.trust)
+			wantFailure(t, err, provider.Unavailable, tc.sent, "did not answer in time")
+		})
+	}
+}
+
+func TestADeadlineThatPassesWhileTheNameIsLookedUpIsTheDNSs(t *testing.T) {
+	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+	defer cancel()
+	a := &attempt{host: "sso.example.com", caller: ctx}
+	hooks := a.trace()
+	hooks.DNSStart(httptrace.DNSStartInfo{})
+	wantFailure(t, a.failure(context.DeadlineExceeded), provider.Unavailable, false, "the DNS gave no answer for the name of sso.example.com")
+	hooks.DNSDone(httptrace.DNSDoneInfo{})
+	wantFailure(t, a.failure(context.DeadlineExceeded), provider.Unavailable, false, "sso.example.com did not answer in time")
 }
 
 func TestACancelledExchangeSaysSo(t *testing.T) {
@@ -865,7 +904,11 @@ func TestNetworkFailuresAreUnavailable(t *testing.T) {
 		{errors.New("s3cr3t"), "the exchange with sso.example.com failed"},
 	} {
 		a := &attempt{host: "sso.example.com", caller: t.Context()}
-		wantFailure(t, a.failure(tc.err), provider.Unavailable, false, tc.words)
+		failure := a.failure(tc.err)
+		wantFailure(t, failure, provider.Unavailable, false, tc.words)
+		if failure.Fix == "" {
+			t.Errorf("%q does not say what to do", failure)
+		}
 	}
 }
 

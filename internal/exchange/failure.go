@@ -3,6 +3,7 @@ package exchange
 import (
 	"compress/flate"
 	"compress/gzip"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -32,8 +33,13 @@ func (a *attempt) classify(err error) *provider.Error {
 	if failure := certificateFailure(err, peer); failure != nil {
 		return failure
 	}
-	if a.caller.Err() != nil {
+	// A caller's deadline is patience that has run out, like our own.
+	if errors.Is(a.caller.Err(), context.Canceled) {
 		return unavailable("the exchange with %s was cancelled", a.host)
+	}
+	// The deadline of the whole can pass before the resolver's own.
+	if a.lookup.Load() && errors.Is(err, context.DeadlineExceeded) {
+		return unresolved(peer)
 	}
 	if failure := networkFailure(err, peer); failure != nil {
 		return failure
@@ -45,7 +51,7 @@ func (a *attempt) classify(err error) *provider.Error {
 			Fix:     a.handshakeFix(),
 		}
 	}
-	return unavailable("the exchange with %s failed", peer)
+	return advised(unavailable("the exchange with %s failed", peer), brokenFix)
 }
 
 func (a *attempt) handshakeFix() string {
@@ -159,10 +165,9 @@ func networkFailure(err error, peer string) *provider.Error {
 		return advised(unavailable("the name of %s was not found in the DNS", peer),
 			"check the host in the token URL, and that the operator's pods can resolve public names")
 	case errors.As(err, &lookup):
-		return unavailable("the DNS gave no answer for the name of %s", peer)
+		return unresolved(peer)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return advised(unavailable("%s did not answer in time", peer),
-			"check whether the provider has an outage, and that egress rules let the operator reach it")
+		return late(peer)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return advised(unavailable("%s refused the connection", peer),
 			"check host and port of the token URL, and whether the provider has an outage")
@@ -171,9 +176,22 @@ func networkFailure(err error, peer string) *provider.Error {
 			"check the cluster's egress rules and NetworkPolicies")
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return unavailable("%s closed the connection", peer)
+		return advised(unavailable("%s closed the connection", peer), brokenFix)
 	}
 	return nil
+}
+
+// brokenFix is for connections that ended too early, for which there are many reasons.
+const brokenFix = "check whether the provider has an outage, and whether a proxy or firewall on the way closes connections"
+
+func unresolved(peer string) *provider.Error {
+	return advised(unavailable("the DNS gave no answer for the name of %s", peer),
+		"check the cluster's DNS, and that egress rules let the operator reach it")
+}
+
+func late(peer string) *provider.Error {
+	return advised(unavailable("%s did not answer in time", peer),
+		"check whether the provider has an outage, and that egress rules let the operator reach it")
 }
 
 // advised adds what to do for as long as the failure lasts; it is retried anyway.
@@ -209,7 +227,8 @@ func (a *attempt) read(response *http.Response) ([]byte, error) {
 
 // unreadable is an answer that came and cannot be used.
 func (a *attempt) unreadable(format string) *provider.Error {
-	failure := unavailable(format, a.host)
+	failure := advised(unavailable(format, a.host),
+		"check that tokenURL is the token endpoint and that nothing between answers in its place")
 	failure.SentMaybe = true
 	return failure
 }

@@ -13,6 +13,8 @@ import (
 type guard struct {
 	allowed    []netip.Prefix
 	publicOnly bool
+	// internal are further addresses that only a vouched endpoint may have.
+	internal []netip.Addr
 }
 
 // refusedAddressError is a dial that the guard refused. It does not hold the
@@ -61,6 +63,9 @@ func (g guard) judge(addr netip.Addr) error {
 	if class, found := classify(addr, notPublic()); found {
 		return &refusedAddressError{class: class, publicOnly: true}
 	}
+	if slices.Contains(g.internal, addr) {
+		return &refusedAddressError{class: "an address of the cluster", publicOnly: true}
+	}
 	return nil
 }
 
@@ -107,7 +112,7 @@ func neverDialled() []network {
 }
 
 // notPublic are the addresses that the IANA special-purpose registries do not
-// call globally reachable.
+// call globally reachable, and those that a cluster uses as if they were not.
 func notPublic() []network {
 	return []network{
 		{netip.MustParsePrefix("10.0.0.0/8"), "a private address"},              // RFC 1918
@@ -127,6 +132,7 @@ func notPublic() []network {
 		{netip.MustParsePrefix("192.88.99.0/24"), "a reserved address"},         // RFC 7526
 		{netip.MustParsePrefix("240.0.0.0/4"), "a reserved address"},            // RFC 1112
 		{netip.MustParsePrefix("2001::/23"), "a reserved address"},              // RFC 2928
+		{netip.MustParsePrefix("34.118.224.0/20"), "a Service address"},         // Google Kubernetes Engine's own, though it looks public
 		// Global unicast is 2000::/3 (RFC 4291 §2.4); these are the other seven eighths.
 		{netip.MustParsePrefix("::/3"), "a reserved address"},
 		{netip.MustParsePrefix("4000::/2"), "a reserved address"},
@@ -157,9 +163,14 @@ func unwrap(addr netip.Addr) []netip.Addr {
 		return embedded(b, 12, 13, 14, 15)
 	case within(addr, "::/96") && !within(addr, "::/127"): // IPv4-compatible, RFC 4291 §2.5.5.1
 		return embedded(b, 12, 13, 14, 15)
+	case isatap(b): // within any prefix, so that the address itself counts too
+		return append(embedded(b, 12, 13, 14, 15), addr)
 	}
 	return []netip.Addr{addr}
 }
+
+// isatap claims that the interface identifier is that of RFC 5214 §6.1.
+func isatap(b [16]byte) bool { return b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe }
 
 // localNAT64 returns what an address within 64:ff9b:1::/48 may stand for: whoever
 // runs the translator chooses the prefix length, so every form of RFC 6052 §2.2

@@ -66,6 +66,9 @@ func TestAddressesAreJudgedByTheirClass(t *testing.T) {
 		{"2001:10::1", public, "reserved"},
 		{"100::1", public, "reserved"},
 		{"4000::1", public, "reserved"},
+		{"34.118.224.1", public, "Service"},
+		{"34.118.239.255", public, "Service"},
+		{"34.118.240.1", always, ""},
 		{"8000::1", public, "reserved"},
 
 		{"::ffff:127.0.0.1", never, "loopback"},
@@ -93,6 +96,10 @@ func TestAddressesAreJudgedByTheirClass(t *testing.T) {
 		{"2001:0:808:808::f7f7:f7f7", always, ""},
 		{"2001:0:7f00:1::f7f7:f7f7", never, "loopback"},  // server 127.0.0.1
 		{"2001:0:808:808::f5ff:fffe", public, "private"}, // client 10.0.0.1
+		{"2606:4700::5efe:169.254.169.254", never, "metadata"},
+		{"2606:4700::200:5efe:10.0.0.1", public, "private"},
+		{"2606:4700::5efe:8.8.8.8", always, ""},
+		{"fd12::5efe:8.8.8.8", public, "private"},
 	} {
 		t.Run(tc.address, func(t *testing.T) {
 			addr := netip.MustParseAddr(tc.address)
@@ -111,6 +118,23 @@ func TestAddressesAreJudgedByTheirClass(t *testing.T) {
 				t.Errorf("refused although it is allowed: %v", err)
 			}
 		})
+	}
+}
+
+func TestAnAddressOfTheClusterIsNotPublic(t *testing.T) {
+	const apiServer = "20.50.60.70" // public, as in a managed cluster
+	g := guard{publicOnly: true, internal: []netip.Addr{netip.MustParseAddr(apiServer)}}
+	for _, address := range []string{apiServer, "::ffff:" + apiServer, "64:ff9b::" + apiServer} {
+		if err := g.check(netip.MustParseAddr(address)); err == nil || !strings.Contains(err.Error(), "of the cluster") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if err := g.check(netip.MustParseAddr("20.50.60.71")); err != nil {
+		t.Errorf("its neighbour: %v", err)
+	}
+	g.publicOnly = false
+	if err := g.check(netip.MustParseAddr(apiServer)); err != nil {
+		t.Errorf("for a vouched endpoint: %v", err)
 	}
 }
 
@@ -161,6 +185,8 @@ func FuzzNoFormOfAnAddressGetsPastTheGuard(f *testing.F) {
 			{0: 0, 1: 0x64, 2: 0xff, 3: 0x9b, 5: 1, 7: a, 9: b, 10: c, 11: d},
 			{0: 0, 1: 0x64, 2: 0xff, 3: 0x9b, 5: 1, 9: a, 10: b, 11: c, 12: d},
 			{0: 0x20, 1: 0x02, 2: a, 3: b, 4: c, 5: d},
+			{0: 0x26, 1: 0x06, 2: 0x47, 10: 0x5e, 11: 0xfe, 12: a, 13: b, 14: c, 15: d},
+			{0: 0x26, 1: 0x06, 2: 0x47, 8: 2, 10: 0x5e, 11: 0xfe, 12: a, 13: b, 14: c, 15: d},
 			{0: 0x20, 1: 0x01, 4: 8, 5: 8, 6: 8, 7: 8, 12: ^a, 13: ^b, 14: ^c, 15: ^d},
 		} {
 			// 0.x.y.z is what another form reads; the address as a whole is then judged by that.

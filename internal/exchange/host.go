@@ -156,6 +156,18 @@ func (h *host) nextStart() time.Time {
 	return h.starts[len(h.starts)-h.limits.PerSecond].Add(window)
 }
 
+// rebase moves all instants that far back.
+func (h *host) rebase(by time.Duration) {
+	for i := range h.starts {
+		h.starts[i] = h.starts[i].Add(-by)
+	}
+	for _, at := range []*time.Time{&h.served, &h.lastEvent, &h.pausedUntil, &h.outage.nextProbe} {
+		if !at.IsZero() {
+			*at = at.Add(-by)
+		}
+	}
+}
+
 // started counts a start.
 func (h *host) started(e *entry, canary bool, now time.Time) {
 	h.running++

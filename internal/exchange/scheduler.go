@@ -110,6 +110,7 @@ type Scheduler struct {
 	begun      bool
 	entries    map[string]*entry
 	hosts      map[string]*host
+	looked     time.Time     // when startDue looked last
 	agenda     sorted[*host] // those that have something to do at some instant
 	namespaces map[string]*namespace
 }
@@ -335,6 +336,7 @@ func (s *Scheduler) startDue(jobs context.Context) (next time.Time, found bool) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.clock.Now()
+	s.rebase(now)
 	for s.running < s.total {
 		h, found := s.agenda.first()
 		if !found {
@@ -346,6 +348,19 @@ func (s *Scheduler) startDue(jobs context.Context) (next time.Time, found bool) 
 		s.serve(jobs, h, now)
 	}
 	return time.Time{}, false
+}
+
+// rebase keeps a clock that was set back from holding hosts until it is where it was.
+func (s *Scheduler) rebase(now time.Time) {
+	back := s.looked.Sub(now)
+	s.looked = now
+	if back <= window {
+		return
+	}
+	for _, h := range s.hosts {
+		h.rebase(back)
+		s.plan(h)
+	}
 }
 
 // serve starts one job of a host that is due, parks a lane that may not go, or

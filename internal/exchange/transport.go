@@ -35,8 +35,9 @@ type transportKey struct {
 
 // transports keeps one http.Transport per transportKey, the most recently used ones.
 type transports struct {
-	allowed []netip.Prefix
-	proxy   *url.URL
+	allowed  []netip.Prefix
+	internal []netip.Addr
+	proxy    *url.URL
 
 	mu     sync.Mutex
 	byKey  map[transportKey]*list.Element
@@ -48,12 +49,13 @@ type transportEntry struct {
 	transport *http.Transport
 }
 
-func newTransports(allowed []netip.Prefix, proxy *url.URL) *transports {
+func newTransports(allowed []netip.Prefix, internal []netip.Addr, proxy *url.URL) *transports {
 	return &transports{
-		allowed: allowed,
-		proxy:   proxy,
-		byKey:   map[transportKey]*list.Element{},
-		recent:  list.New(),
+		allowed:  allowed,
+		internal: internal,
+		proxy:    proxy,
+		byKey:    map[transportKey]*list.Element{},
+		recent:   list.New(),
 	}
 }
 
@@ -97,7 +99,7 @@ func (t *transports) closeIdle() {
 
 // guard for requests of this trust.
 func (t *transports) guard(trust Trust) guard {
-	return guard{allowed: t.allowed, publicOnly: trust.PublicOnly}
+	return guard{allowed: t.allowed, internal: t.internal, publicOnly: trust.PublicOnly}
 }
 
 func (t *transports) build(key transportKey, certificate *provider.Certificate) (*http.Transport, error) {

@@ -187,6 +187,7 @@ func (d *draft) sign(s statement, method jwt.SigningMethod, key any, header map[
 	if err != nil {
 		return "", inputf("check the key", "the assertion could not be signed")
 	}
+	d.dated = true
 	return signed, nil
 }
 

@@ -501,8 +501,9 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 		{"a proxy", plain(), 407, ``, "a proxy wants to be authenticated to (HTTP 407); correct the operator's egress proxy"},
 		{"a wrong method", plain(), 405, ``,
 			"the token endpoint does not take this kind of request (HTTP 405); check tokenURL and request in the provider's definition"},
-		{"an outage", plain(), 502, ``, "the token endpoint failed (HTTP 502)"},
-		{"a pause", plain(), 429, ``, "the provider asks for a pause (HTTP 429)"},
+		{"an outage", plain(), 502, ``, "the token endpoint failed (HTTP 502); check whether the provider has an outage"},
+		{"a pause", plain(), 429, ``,
+			"the provider asks for a pause (HTTP 429); if this lasts, ask the provider for a higher limit, or need fewer tokens of it"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

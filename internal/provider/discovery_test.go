@@ -104,6 +104,18 @@ func TestMetadataThatCannotBeBelievedAreRefused(t *testing.T) {
 	}
 }
 
+func TestAnEndpointThatWouldBeMarkupInStatusIsRefused(t *testing.T) {
+	for _, endpoint := range []string{
+		"https://sso.example.com/<script>alert(1)</script>", "https://sso.example.com/t?x=%22\\\"", "https://sso.example.com/`id`", "https://sso.example.com/a|b", "https://sso.example.com/^",
+		"https://sso.example.com/" + strings.Repeat("a", maxURL),
+	} {
+		a := Answer{Status: 200, Body: []byte(`{"issuer":"https://sso.example.com","token_endpoint":"` + endpoint + `"}`)}
+		if m, err := DecodeMetadata("https://sso.example.com", a); err == nil {
+			t.Errorf("%.60s is believed as %.60s", endpoint, m.TokenEndpoint)
+		}
+	}
+}
+
 func TestOnlyAMissingDocumentLeadsToTheNext(t *testing.T) {
 	for status, want := range map[int]bool{404: true, 410: true, 405: true, 200: false, 302: false, 401: false, 500: false} {
 		if got := NoMetadata(Answer{Status: status}); got != want {

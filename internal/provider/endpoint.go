@@ -12,6 +12,10 @@ import (
 
 const scheme = "https://"
 
+// maxURL is the longest URL in bytes that is believed: it is shown in status, and an
+// issuer's metadata can name any.
+const maxURL = 2048
+
 // splitAuthority cuts a URL behind its authority (RFC 3986 §3.2). It works on
 // URLs with holes, which net/url cannot parse.
 func splitAuthority(rawURL string) (authority, rest string) {
@@ -40,7 +44,8 @@ func checkURL(name, raw string) error {
 		return inputf("write an absolute URL", "%s must begin with %s", name, scheme)
 	}
 	u, err := url.Parse(raw)
-	if err != nil || !isVSCHAR(raw) || strings.ContainsAny(raw, ` \{}`) {
+	// Of what RFC 3986 appendix A leaves out, net/url takes some; none of it is shown.
+	if err != nil || len(raw) > maxURL || !isVSCHAR(raw) || strings.ContainsAny(raw, " \\{}<>\"^`|") {
 		// The parse error repeats the URL, so it is not passed on.
 		return inputf("check its spelling, and that every {name} is a declared parameter", "%s is not a URL", name)
 	}

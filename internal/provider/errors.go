@@ -56,6 +56,11 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Refusal tells that the provider judged the request and did not like it.
+func (e *Error) Refusal() bool {
+	return e.Kind == Denied || e.Kind == LoginDenied || e.Kind == RefreshDenied
+}
+
 // inputf is an Error of kind Input. Its arguments must be nothing out of a Secret.
 func inputf(fix, problem string, args ...any) *Error {
 	return &Error{Kind: Input, Problem: fmt.Sprintf(problem, args...), Fix: fix}

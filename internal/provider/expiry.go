@@ -124,6 +124,16 @@ func serverNow(a Answer) time.Time {
 	return a.SentAt
 }
 
+// Ahead is how far the provider's clock was ahead of ours (behind, when negative), by its
+// Date header; false when there is none.
+func (a Answer) Ahead() (time.Duration, bool) {
+	now, ok := date(a)
+	if !ok {
+		return 0, false
+	}
+	return now.Sub(a.SentAt.Add(a.ReceivedAt.Sub(a.SentAt) / 2)), true
+}
+
 func date(a Answer) (time.Time, bool) {
 	now, err := http.ParseTime(a.Header.Get("Date"))
 	return now, err == nil

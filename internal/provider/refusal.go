@@ -228,11 +228,12 @@ func (r Resolved) explain(e *Error) (problem, fix string) {
 		}
 		return "the token endpoint refused the refresh token", ""
 	case Throttled:
-		return "the provider asks for a pause", ""
+		return "the provider asks for a pause",
+			"if this lasts, ask the provider for a higher limit, or need fewer tokens of it"
 	case Misconfigured:
 		return explainStatus(e.Status)
 	case Unavailable:
-		return "the token endpoint failed", ""
+		return "the token endpoint failed", "check whether the provider has an outage"
 	default:
 		return r.explainDenied(e)
 	}

@@ -49,6 +49,8 @@ type Request struct {
 	Grant Grant
 	// Certificate is what the client shows in the TLS handshake; nil for none.
 	Certificate *Certificate
+	// Dated is true when it holds a statement that we signed, which is good for a while around RequestInput.Now.
+	Dated bool
 }
 
 // Certificate is a client's certificate chain with its key (RFC 8705 §2).
@@ -103,6 +105,7 @@ func (r Resolved) NewRequest(in RequestInput) (Request, error) {
 		Body:        token.NewSecret(body),
 		Grant:       grant,
 		Certificate: d.shown,
+		Dated:       d.dated,
 	}, nil
 }
 
@@ -116,6 +119,8 @@ type draft struct {
 	members map[string]any
 	// shown is the certificate of the handshake.
 	shown *Certificate
+	// dated is set when something was signed.
+	dated bool
 }
 
 func (d *draft) setHeaders(body bool) error {

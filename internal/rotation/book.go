@@ -26,6 +26,9 @@ const rounds = 4
 // maxUnsent bounds the intents that are remembered as not followed by a use.
 const maxUnsent = 16
 
+// settleInterval is the pause between two rounds of SettleAll, real time.
+const settleInterval = 500 * time.Millisecond
+
 // apiPatience bounds the requests to the API server of one step.
 const apiPatience = 30 * time.Second
 
@@ -290,6 +293,46 @@ func (b *Book) Settle(ctx context.Context, name types.NamespacedName) error {
 	}
 	defer e.leave()
 	return b.settle(ctx, e)
+}
+
+// SettleAll returns when no use is under way and nothing is owed any more: nil; or ctx's
+// error. It writes by compare-and-swap on the intent of each use, so a process may call
+// it that no longer leads.
+func (b *Book) SettleAll(ctx context.Context) error {
+	for {
+		open := b.open()
+		if len(open) == 0 {
+			return nil
+		}
+		for _, name := range open {
+			_ = b.Settle(ctx, name) // the next round tells
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d refresh tokens are not stored: %w", len(open), ctx.Err())
+		case <-time.After(settleInterval):
+		}
+	}
+}
+
+// open names the states of which a use is under way or something is owed. One that
+// somebody works on right now counts.
+func (b *Book) open() []types.NamespacedName {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var names []types.NamespacedName
+	for name, e := range b.entries {
+		select {
+		case <-e.turn:
+			if e.flying != nil || e.owed != nil {
+				names = append(names, name)
+			}
+			e.turn <- struct{}{}
+		default:
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func (b *Book) settle(ctx context.Context, e *entry) error {

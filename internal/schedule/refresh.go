@@ -94,6 +94,13 @@ func RefreshAt(issued, expires time.Time, p Policy, seed string) time.Time {
 	return at.UTC()
 }
 
+// FromFuture tells that a token was issued later than now by more than clocks may differ
+// that are kept right: a tenth of its life, a minute at most. A clock was set back since,
+// so its age, and with it when it expires, is not known.
+func FromFuture(issued, expires, now time.Time) bool {
+	return now.Before(issued.Add(-min(expires.Sub(issued)/10, time.Minute)))
+}
+
 // Seed makes the seed for RefreshAt and RetryAt out of an object's UID and the
 // issue time of its token. It uses whole seconds, since that is all that an
 // annotation keeps: a restart must find the same seed.

@@ -15,14 +15,18 @@ const (
 	// RefreshDenied is not repeated: the primary credentials are used instead, or a
 	// person is needed.
 	RefreshDenied Class = "RefreshDenied"
-	// Denied is probed 15 minutes later, then after twice that, up to a day.
+	// Denied is probed 15 minutes later, then after twice that, up to a day; while a
+	// token lives, after half of what remains of its life, or 30 s.
 	Denied Class = "Denied"
-	// LoginDenied is probed like Denied: more attempts could lock the account.
+	// LoginDenied is probed 15 minutes later, then after twice that, up to a day,
+	// whatever expires meanwhile: more attempts could lock the account.
 	LoginDenied Class = "LoginDenied"
 	// Throttled is repeated when the provider said, at most an hour later. When it
-	// did not say: 30 s, then twice that, up to 5 minutes.
+	// did not say: 30 s, then twice that, up to 5 minutes; while a token lives, after
+	// an eighth of what remains of its life, or 30 s.
 	Throttled Class = "Throttled"
-	// Misconfigured is repeated after a minute, then twice that, up to 30 minutes.
+	// Misconfigured is repeated after a minute, then twice that, up to 30 minutes;
+	// while a token lives, after an eighth of what remains of its life, or 10 s.
 	Misconfigured Class = "Misconfigured"
 	// Unavailable is repeated with full-jitter exponential back-off from 1 s to
 	// 5 minutes, tighter while a token is about to expire.
@@ -51,6 +55,8 @@ type Failure struct {
 	Attempt int
 	// At is when the attempt failed.
 	At time.Time
+	// Since is when the first of them failed; zero when that is not known.
+	Since time.Time
 	// Expires is when the token in use expires; zero when there is none.
 	Expires time.Time
 	// RetryAfter is how long the provider asked to be left alone; 0 when it did not say.
@@ -64,21 +70,25 @@ type Failure struct {
 //
 // While a token lives, Unavailable and KubernetesAPI wait no longer than an
 // eighth of what remains of its life (but may wait a second), so that the last
-// minutes see the most attempts. Slow classes are moved earlier by 0–10 %, by the
-// seed; a RetryAfter is kept to the nanosecond, since the provider meant it.
+// minutes see the most attempts. Slow classes have shares of their own, since any
+// failure can be the provider's and end before the token does; but LoginDenied.
+// They are moved earlier by 0–10 %, by the seed; a RetryAfter is kept to the
+// nanosecond, since the provider meant it.
 func RetryAt(f Failure) time.Time {
 	switch f.Class {
 	case Input, RefreshDenied:
 		return time.Time{}
-	case Denied, LoginDenied:
+	case LoginDenied:
 		return f.spread(f.doubling(15*time.Minute, 24*time.Hour))
+	case Denied:
+		return f.slow(15*time.Minute, 24*time.Hour, 2, 30*time.Second)
 	case Misconfigured:
-		return f.spread(f.doubling(time.Minute, 30*time.Minute))
+		return f.slow(time.Minute, 30*time.Minute, tightening, 10*time.Second)
 	case Throttled:
 		if f.RetryAfter > 0 {
 			return f.At.Add(min(f.RetryAfter, longestThrottle))
 		}
-		return f.spread(f.doubling(30*time.Second, 5*time.Minute))
+		return f.slow(30*time.Second, 5*time.Minute, tightening, 30*time.Second)
 	case KubernetesAPI:
 		return f.backOff(f.doubling(time.Second, 30*time.Second))
 	default:
@@ -95,6 +105,21 @@ func (f Failure) doubling(first, limit time.Duration) time.Duration {
 		}
 	}
 	return delay
+}
+
+// slow is first × 2^(Attempt−1), at most limit and, while a token lives, at most that
+// share of what remains, but not less than least for that. Attempts that came early
+// because of a token do not count once it has expired: then the delay is at most
+// first longer than the failure has lasted, which is what doubling comes to.
+func (f Failure) slow(first, limit time.Duration, share int64, least time.Duration) time.Time {
+	delay := f.doubling(first, limit)
+	if !f.Since.IsZero() {
+		delay = min(delay, first+f.At.Sub(f.Since))
+	}
+	if remaining := f.Expires.Sub(f.At); remaining > 0 {
+		delay = min(delay, max(remaining/time.Duration(share), least))
+	}
+	return f.spread(delay)
 }
 
 // spread moves a delay earlier by up to a tenth.

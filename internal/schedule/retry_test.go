@@ -131,6 +131,61 @@ func TestAnOutageOfTheLastTenMinutesOfALifeIsTriedOften(t *testing.T) {
 	}
 }
 
+// Whatever a provider answers may be its own mistake, which ends before the token does.
+func TestNoFailureOutlastsATokenForWantOfARetry(t *testing.T) {
+	for class, least := range map[schedule.Class]time.Duration{
+		schedule.Unavailable: time.Second, schedule.Misconfigured: 10 * time.Second,
+		schedule.Throttled: 30 * time.Second, schedule.Denied: 30 * time.Second,
+	} {
+		t.Run(string(class), func(t *testing.T) {
+			expires, now, attempts := noon().Add(20*time.Minute), noon(), 0
+			for last := now; now.Before(expires); last = now {
+				attempts++
+				now = schedule.RetryAt(schedule.Failure{
+					Class: class, Attempt: attempts, At: now, Since: noon(), Expires: expires, Seed: "seed",
+				})
+				if wait := now.Sub(last); wait > max(expires.Sub(last)/2, least) {
+					t.Errorf("%v before the expiry the next attempt is %v later", expires.Sub(last), wait)
+				}
+			}
+			if attempts > 150 {
+				t.Errorf("%d attempts in twenty minutes", attempts)
+			}
+		})
+	}
+}
+
+// A tried password is one step to a locked account, however little life the token has left.
+func TestADeniedLoginIsNotTriedMoreOftenNearTheExpiry(t *testing.T) {
+	f := schedule.Failure{Class: schedule.LoginDenied, Attempt: 1, At: noon(), Since: noon(), Expires: noon().Add(time.Minute), Seed: "seed"}
+	if wait := schedule.RetryAt(f).Sub(noon()); wait < 13*time.Minute {
+		t.Errorf("a denied login is tried again after %v", wait)
+	}
+}
+
+func TestAttemptsBeforeTheExpiryDoNotPutOffThoseAfterIt(t *testing.T) {
+	for class, first := range map[schedule.Class]time.Duration{
+		schedule.Misconfigured: time.Minute, schedule.Throttled: 30 * time.Second, schedule.Denied: 15 * time.Minute,
+	} {
+		expires := noon().Add(4 * time.Minute)
+		f := schedule.Failure{Class: class, Attempt: 12, At: expires, Since: noon(), Expires: expires, Seed: "seed"}
+		if wait := schedule.RetryAt(f).Sub(expires); wait > first+4*time.Minute {
+			t.Errorf("%s: four minutes into an outage the next attempt is %v later", class, wait)
+		}
+	}
+}
+
+func TestWithoutATokenTheLengthOfAnOutageIsDoubledToo(t *testing.T) {
+	now := noon()
+	for attempt, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 30 * time.Minute, 30 * time.Minute} {
+		next := schedule.RetryAt(schedule.Failure{Class: schedule.Misconfigured, Attempt: attempt + 1, At: now, Since: noon(), Seed: "seed"})
+		if wait := next.Sub(now); wait > want || wait < want*8/10 {
+			t.Errorf("attempt %d is repeated after %v, want %v", attempt+1, wait, want)
+		}
+		now = next
+	}
+}
+
 func TestRetriesOfAnExpiredTokenBackOffAsIfThereWereNone(t *testing.T) {
 	none := schedule.Failure{Class: schedule.Unavailable, Attempt: 12, At: noon(), Seed: "seed"}
 	expired := none

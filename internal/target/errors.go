@@ -50,6 +50,9 @@ func (e *Error) Error() string {
 	return e.Problem + "; " + e.Fix
 }
 
+// StatusCode is the HTTP status of the API server's refusal; 0 when there was no answer.
+func (e *Error) StatusCode() int { return statusCode(e.Err) }
+
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 

@@ -170,8 +170,9 @@ func checkTyped(typ corev1.SecretType, data map[string][]byte) error {
 // checkForeignType refuses the types of Kubernetes' own domains.
 func checkForeignType(typ corev1.SecretType) error {
 	domain, _, _ := strings.Cut(string(typ), "/")
-	if strings.HasSuffix(domain, "kubernetes.io") || strings.HasSuffix(domain, "k8s.io") {
-		return invalidTemplate("use Opaque, kubernetes.io/basic-auth, kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg or a type outside kubernetes.io",
+	// A Secret of Helm's type is a release, which the next rollback would install.
+	if strings.HasSuffix(domain, "kubernetes.io") || strings.HasSuffix(domain, "k8s.io") || strings.HasSuffix(domain, "helm.sh") {
+		return invalidTemplate("use Opaque, kubernetes.io/basic-auth, kubernetes.io/dockerconfigjson, kubernetes.io/dockercfg or a type outside kubernetes.io and helm.sh",
 			"Secrets of type %q are not for tokens", typ)
 	}
 	return nil

@@ -115,14 +115,25 @@ func checkMetadataKey(field, canonical, key string) error {
 	return nil
 }
 
-// reserved tells whether a label or annotation means something to Kubernetes,
-// to a GitOps tool or to this operator, so that a template must not set it.
+// reservedDomains are those whose labels and annotations mean something to Kubernetes,
+// to a GitOps tool, to this operator, or to a program that copies Secrets between
+// namespaces at the word of one of them (Reflector, kubernetes-replicator, Config Syncer
+// and their kin): who may only write ProviderTokens must not write other namespaces.
+// The CRD refuses them first, and a test compares the lists.
+func reservedDomains() []string {
+	return []string{
+		"kubernetes.io", "k8s.io", "argoproj.io", "providertoken.dev",
+		"emberstack.com", "mittwald.de", "appscode.com", "havulv.io", "replizieren.dev", "external-secrets.io", "helm.sh",
+	}
+}
+
+// reserved tells whether a template must not set a label or annotation.
 func reserved(key string) bool {
 	domain, _, found := strings.Cut(key, "/")
 	if !found || key == argoSecretType {
 		return false
 	}
-	for _, suffix := range []string{"kubernetes.io", "k8s.io", "argoproj.io", "providertoken.dev"} {
+	for _, suffix := range reservedDomains() {
 		if strings.HasSuffix(domain, suffix) {
 			return true
 		}

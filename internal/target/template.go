@@ -18,6 +18,7 @@ import (
 // templates that call each other nothing runs more often than it is written.
 const (
 	maxTemplate    = 64 << 10
+	maxActions     = 64 << 10 // of all together, without their literal text
 	maxKeyOutput   = 64 << 10
 	maxTotalOutput = 512 << 10
 	maxDetail      = 300
@@ -34,7 +35,7 @@ func templateData(t v1alpha1.Target, tok token.Token) (map[string][]byte, error)
 	data := make(map[string][]byte, len(t.Template.Data))
 	variables := templateVariables(tok)
 	work := &allowance{left: maxWork}
-	left := maxTotalOutput
+	left, actions := maxTotalOutput, 0
 	for _, key := range sortedKeys(t.Template.Data) {
 		if err := checkDataKey(key); err != nil {
 			return nil, err
@@ -42,6 +43,9 @@ func templateData(t v1alpha1.Target, tok token.Token) (map[string][]byte, error)
 		tree, err := parseTemplate(key, string(t.Template.Data[key]))
 		if err != nil {
 			return nil, err
+		}
+		if actions += len(t.Template.Data[key]) - literal(tree.Root); actions > maxActions {
+			return nil, &Error{Reason: TooLarge, Problem: "the actions of target.template.data are together longer than 64 KiB", Fix: "shorten them"}
 		}
 		out := &output{left: min(maxKeyOutput, left)}
 		if err := execute(tree, variables, work, out); err != nil {
@@ -119,6 +123,25 @@ func refused(n parse.Node) string {
 	default:
 		return "an unknown action"
 	}
+}
+
+// literal is how much of a list is text that costs nothing to copy.
+func literal(list *parse.ListNode) int {
+	if list == nil {
+		return 0
+	}
+	total := 0
+	for _, n := range list.Nodes {
+		switch n := n.(type) {
+		case *parse.TextNode:
+			total += len(n.Text)
+		case *parse.IfNode:
+			total += literal(n.List) + literal(n.ElseList)
+		case *parse.WithNode:
+			total += literal(n.List) + literal(n.ElseList)
+		}
+	}
+	return total
 }
 
 func refusedIn(list *parse.ListNode) string {

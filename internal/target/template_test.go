@@ -132,6 +132,19 @@ func TestTemplatesTogetherHaveALimit(t *testing.T) {
 	}
 }
 
+func TestTheActionsOfTemplatesTogetherHaveALimit(t *testing.T) {
+	// Of such, 512 KiB would take half a second each time that anybody looks.
+	text := v1alpha1.TemplateText(strings.Repeat("{{eq .token .authorization}}", 580))
+	few := map[string]v1alpha1.TemplateText{"a": text, "b": text, "c": text, "d": "{{if .token}}" + v1alpha1.TemplateText(strings.Repeat("x", 60<<10)) + "{{end}}"}
+	if err := Check(&v1alpha1.Target{Template: &v1alpha1.SecretTemplate{Data: few}}); err != nil {
+		t.Errorf("64 KiB are refused: %v", err)
+	}
+	few["e"], few["f"] = text, text
+	if e := wantReason(t, Check(&v1alpha1.Target{Template: &v1alpha1.SecretTemplate{Data: few}}), TooLarge); !strings.Contains(e.Error(), "together") {
+		t.Errorf("message is %q", e)
+	}
+}
+
 func TestCheckTellsInOneShortLineWhatIsWrong(t *testing.T) {
 	for _, text := range []string{"{{" + strings.Repeat("y", 10_000) + " .token}}", "{{\n\xff}}", "{{\u202e}}"} {
 		err := Check(&v1alpha1.Target{Template: &v1alpha1.SecretTemplate{Data: map[string]v1alpha1.TemplateText{"x": v1alpha1.TemplateText(text)}}})
@@ -185,6 +198,8 @@ func TestCheckRefusesTargets(t *testing.T) {
 		{"type of Kubernetes", typed("kubernetes.io/service-account-token"), "not for tokens"},
 		{"type of a part of Kubernetes", typed("bootstrap.kubernetes.io/token"), "not for tokens"},
 		{"type of k8s.io", typed("x.k8s.io/y"), "not for tokens"},
+		{"type of a Helm release", typed("helm.sh/release.v1"), "not for tokens"},
+		{"annotation of a program that copies Secrets", annotations("replicator.v1.mittwald.de/replicate-to"), "reserved"},
 		{"basic-auth without its keys", typed("kubernetes.io/basic-auth"), "needs the key username or password"},
 		{"dockerconfigjson without its key", typed("kubernetes.io/dockerconfigjson"), "needs the key .dockerconfigjson"},
 		{"dockercfg without its key", typed("kubernetes.io/dockercfg"), "needs the key .dockercfg"},

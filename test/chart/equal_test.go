@@ -86,16 +86,15 @@ func TestChartWithItsNamespacedValuesEqualsTheNamespacedInstall(t *testing.T) {
 func TestChartsPartsEqualTheComponents(t *testing.T) {
 	t.Parallel()
 	repository := gitRepository(t)
-	for component, values := range map[string]string{
-		"prometheus":        "metrics: {serviceMonitor: {enabled: true}}",
-		"propagation":       "propagation: {enabled: true}",
-		"workload-identity": "workloadIdentity: {enabled: true}",
+	for part, values := range map[string]string{
+		"components:\n- BASE/prometheus?ref=v0.1.0":        "metrics: {serviceMonitor: {enabled: true}}",
+		"components:\n- BASE/propagation?ref=v0.1.0":       "propagation: {enabled: true}",
+		"components:\n- BASE/workload-identity?ref=v0.1.0": "workloadIdentity: {enabled: true}",
+		"components:\n- BASE/block-metadata?ref=v0.1.0":    "networkPolicy: {blockMetadata: true}",
+		"- BASE/credential-policy?ref=v0.1.0":              "credentialPolicy: {enabled: true}",
 	} {
-		t.Run(component, func(t *testing.T) {
-			kustomized := overlay(t, repository, map[string]string{"kustomization.yaml": `
-resources: ["BASE/default?ref=v0.1.0"]
-components: ["BASE/` + component + `?ref=v0.1.0"]
-`})
+		t.Run(part, func(t *testing.T) {
+			kustomized := overlay(t, repository, map[string]string{"kustomization.yaml": "resources:\n- BASE/default?ref=v0.1.0\n" + part})
 			delete(kustomized, "Namespace "+namespace)
 			compare(t, kustomized, mustRender(t, "crds: {install: false}", values))
 		})

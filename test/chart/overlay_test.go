@@ -101,32 +101,38 @@ func TestWorkloadIdentityStaysInTheNamespace(t *testing.T) {
 	})
 }
 
+// TestRemoteBaseServesAListOfNamespaces as docs/install.md shows it.
 func TestRemoteBaseServesAListOfNamespaces(t *testing.T) {
 	t.Parallel()
-	found := overlay(t, gitRepository(t), map[string]string{
-		"kustomization.yaml": `
-resources:
-- BASE/namespaced?ref=v0.1.0
-- team-a
-- team-b
-patches:
-- target: {kind: Deployment, name: providertoken-manager}
-  patch: |-
-    - {op: add, path: /spec/template/spec/containers/0/args/-, value: "--watch-namespaces=team-a,team-b"}
-`,
-		"team-a/kustomization.yaml": "namespace: team-a\nresources:\n- BASE/watched-namespace?ref=v0.1.0\n",
-		"team-b/kustomization.yaml": "namespace: team-b\nresources:\n- BASE/watched-namespace?ref=v0.1.0\n",
+	_, page, _ := strings.Cut(read(t, root+"/docs/install.md"), "With a list, the operator gets a Role")
+	files := map[string]string{}
+	for _, name := range []string{"kustomization.yaml", "operator/kustomization.yaml", "team-a/kustomization.yaml"} {
+		_, shown, found := strings.Cut(page, "```yaml\n# "+name+"\n")
+		shown, _, ended := strings.Cut(shown, "```")
+		if !found || !ended {
+			t.Fatalf("docs/install.md does not show %s", name)
+		}
+		files[name] = strings.ReplaceAll(shown, "https://github.com/providertoken/operator//config", "BASE")
+	}
+	found := overlay(t, gitRepository(t), files)
+	role, _ := at(mustRender(t)["ClusterRole providertoken-manager-role"], "/rules")
+	expect(t, found, []want{
+		{"Role team-a/providertoken-manager-role", "/rules", canonical(t, role)},
+		{"RoleBinding team-a/providertoken-manager-rolebinding", "/roleRef", "{apiGroup: rbac.authorization.k8s.io, kind: Role, name: providertoken-manager-role}"},
+		{"RoleBinding team-a/providertoken-manager-rolebinding", "/subjects", "[{kind: ServiceAccount, name: providertoken-manager, namespace: tokens}]"},
+		{"RoleBinding tokens/providertoken-own-namespace-rolebinding", "/subjects/0/namespace", "tokens"},
+		{"Deployment tokens/providertoken-manager", "/spec/template/spec/containers/0/args/3", "--watch-namespaces=team-a"},
+		{"Role tokens/providertoken-manager-role", "", "absent"},
 	})
-	for _, team := range []string{"team-a", "team-b"} {
-		role, _ := at(found["Role providertoken-manager-role"], "/rules")
-		expect(t, found, []want{
-			{"Role " + team + "/providertoken-manager-role", "/rules", canonical(t, role)},
-			{"RoleBinding " + team + "/providertoken-manager-rolebinding", "/roleRef/name", "providertoken-manager-role"},
-			{"RoleBinding " + team + "/providertoken-manager-rolebinding", "/roleRef/kind", "Role"},
-			{"RoleBinding " + team + "/providertoken-manager-rolebinding", "/subjects", "[{kind: ServiceAccount, name: providertoken-manager, namespace: providertoken-system}]"},
-		})
+	for key := range found {
+		if strings.HasPrefix(key, "Cluster") || strings.Contains(key, namespace) {
+			t.Errorf("%s is cluster-scoped, or where nobody asked for it", key)
+		}
 	}
-	if len(found) != len(build(t, root+"/config/namespaced"))+4 {
-		t.Errorf("a watched namespace takes a Role and a RoleBinding, nothing else; got %d objects", len(found))
-	}
+}
+
+func TestSeveralNamespacesEqualTheChartsList(t *testing.T) {
+	t.Parallel()
+	kustomized := build(t, root+"/config/several-namespaces")
+	compare(t, kustomized, mustRender(t, read(t, chartDir+"/values-namespaced.yaml"), "watchOwnNamespace: false", "watchNamespaces: [team-a, team-b]"))
 }

@@ -60,19 +60,19 @@ var valueCases = []valueCase{
 	{value: "watchNamespaces", to: "[team-a, team-b]", args: []string{"--watch-namespaces=team-a,team-b"}, wants: []want{
 		{"ClusterRole providertoken-manager-role", "", "absent"},
 		{"ClusterRoleBinding providertoken-manager-rolebinding", "", "absent"},
-		{"Role team-a/providertoken-manager-role", "/rules/1", secretsRule},
-		{"Role team-b/providertoken-manager-role", "/rules/1", secretsRule},
+		{"Role team-a/providertoken-manager-role", "/rules/3", secretsRule},
+		{"Role team-b/providertoken-manager-role", "/rules/3", secretsRule},
 		{"RoleBinding team-b/providertoken-manager-rolebinding", "/roleRef", "{apiGroup: rbac.authorization.k8s.io, kind: Role, name: providertoken-manager-role}"},
 		{"RoleBinding team-b/providertoken-manager-rolebinding", "/subjects", "[{kind: ServiceAccount, name: providertoken-manager, namespace: providertoken-system}]"},
 		{"Role providertoken-manager-role", "", "absent"},
 	}},
 	{value: "watchOwnNamespace", to: "true", args: []string{"--watch-namespaces=$(POD_NAMESPACE)"}, wants: []want{
 		{"ClusterRole providertoken-manager-role", "", "absent"},
-		{"Role providertoken-manager-role", "/rules/1", secretsRule},
+		{"Role providertoken-manager-role", "/rules/3", secretsRule},
 	}},
 	{value: "watchOwnNamespace", given: "watchNamespaces: [team-a, providertoken-system]", to: "true", args: []string{"--watch-namespaces=$(POD_NAMESPACE),team-a,providertoken-system"}, wants: []want{
-		{"Role providertoken-manager-role", "/rules/1", secretsRule},
-		{"Role team-a/providertoken-manager-role", "/rules/1", secretsRule},
+		{"Role providertoken-manager-role", "/rules/3", secretsRule},
+		{"Role team-a/providertoken-manager-role", "/rules/3", secretsRule},
 	}},
 	{value: "watchLabelSelector", to: "shard=a", args: []string{"--watch-label-selector=shard=a"}},
 	{value: "maxConcurrentReconciles", to: "4", args: []string{"--max-concurrent-reconciles=4"}},
@@ -138,6 +138,11 @@ var valueCases = []valueCase{
 		{"ValidatingAdmissionPolicy providertoken-workload-identity", "", "absent"},
 		{"ValidatingAdmissionPolicyBinding providertoken-workload-identity", "", "absent"},
 		{"ClusterRole providertoken-workload-identity", "/rules/1/verbs", "[create]"},
+	}},
+
+	{value: "credentialPolicy.enabled", to: "true", wants: []want{
+		{"ValidatingAdmissionPolicy providertoken-credentials", "/spec/failurePolicy", "Fail"},
+		{"ValidatingAdmissionPolicyBinding providertoken-credentials", "/spec", "{policyName: providertoken-credentials, validationActions: [Deny]}"},
 	}},
 
 	{value: "metrics.enabled", to: "false", wants: []want{
@@ -211,6 +216,11 @@ var valueCases = []valueCase{
 	{value: "networkPolicy.create", to: "false", wants: []want{{policy, "", "absent"}}},
 	{value: "networkPolicy.extraEgressPorts", to: "[8443, 3128]", wants: []want{{policy, "/spec/egress/1/ports/2/port", "8443"}, {policy, "/spec/egress/1/ports/3", "{port: 3128, protocol: TCP}"}}},
 	{value: "networkPolicy.extraEgress", to: "[{to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]", wants: []want{{policy, "/spec/egress/2", "{to: [{ipBlock: {cidr: 10.0.0.0/8}}]}"}}},
+	{value: "networkPolicy.blockMetadata", to: "true", wants: []want{
+		{policy, "/spec/egress/1/to/0/ipBlock/except/0", "169.254.0.0/16"},
+		{policy, "/spec/egress/1/to/1/ipBlock/cidr", "'::/0'"},
+		{policy, "/spec/egress/0/to", "absent"},
+	}},
 	{value: "networkPolicy.metricsFrom", to: "[{namespaceSelector: {matchLabels: {a: b}}}]", wants: []want{{policy, "/spec/ingress", "[{ports: [{port: metrics, protocol: TCP}], from: [{namespaceSelector: {matchLabels: {a: b}}}]}]"}}},
 
 	{value: "podLabels", to: "{example.com/cost: x}", wants: []want{{deployment, "/spec/template/metadata/labels/example.com~1cost", "x"}, {deployment, "/metadata/labels/example.com~1cost", "absent"}}},

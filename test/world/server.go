@@ -4,14 +4,18 @@
 package world
 
 import (
+	"io"
 	"path/filepath"
 	"runtime"
+	"sync"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"go.uber.org/zap/zapcore"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -27,6 +31,10 @@ type Server struct {
 	Client      client.Client
 	Environment *envtest.Environment
 	Scheme      *apiruntime.Scheme
+	// Leaks is searched when the suite ends: no secret may be where people read.
+	Leaks *Leaks
+
+	granted sync.Once
 }
 
 // NewServer starts an API server that knows the CRDs of this repository, for the
@@ -34,8 +42,11 @@ type Server struct {
 // environment before it starts.
 func NewServer(configure func(*envtest.Environment)) *Server {
 	GinkgoHelper()
-	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
-	s := &Server{Scheme: apiruntime.NewScheme()}
+	s := &Server{Scheme: apiruntime.NewScheme(), Leaks: NewLeaks()}
+	// As verbose as it gets: what is only logged while somebody looks for a fault counts, too.
+	log := zap.New(zap.WriteTo(io.MultiWriter(GinkgoWriter, s.Leaks.Writer("the log"))), zap.UseDevMode(true), zap.Level(zapcore.Level(-127)))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
 	s.start(configure)
 	s.Config.QPS = -1
 	Expect(clientgoscheme.AddToScheme(s.Scheme)).To(Succeed())
@@ -43,6 +54,7 @@ func NewServer(configure func(*envtest.Environment)) *Server {
 	var err error
 	s.Client, err = client.New(s.Config, client.Options{Scheme: s.Scheme})
 	Expect(err).NotTo(HaveOccurred())
+	s.read()
 	return s
 }
 

@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -56,16 +57,29 @@ type World struct {
 	Further []string
 	// Identities lets tokens of ServiceAccounts stand for stored credentials.
 	Identities bool
-	// User, when set, is who the operator is to the API server.
+	// User, when set, is who the operator is to the API server, instead of a
+	// ServiceAccount with exactly the rights that ship.
 	User *rest.ImpersonationConfig
+	// MayBeForbidden says that the operator lacks a right on purpose. Otherwise a spec
+	// fails when it does.
+	MayBeForbidden bool
 	// Tune, when set, changes the options of operators that start afterwards.
 	Tune func(*controller.Options)
+	// Wall, when set, is the clock of operators that start afterwards, instead of Clock.
+	Wall controller.Clock
+	// WatchPatience is how long a watch may say nothing, real time; as in production when zero.
+	WatchPatience time.Duration
+	// Election, when set, makes operators that start afterwards compete for one lease.
+	Election *Election
 	// Network, when set, changes how operators that start afterwards reach providers.
 	Network func(*exchange.Options)
 	// Requests of the operator to the API server, as "verb resource".
 	Requests *RequestLog
 	// Registry holds the metrics of the operator that started last.
 	Registry *prometheus.Registry
+
+	bound    bool
+	refusals refusals
 }
 
 // New makes the world of a spec. The clock starts at a whole second.
@@ -75,6 +89,11 @@ func New(ctx context.Context, server *Server) *World {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
 	Expect(w.Server.Client.Create(ctx, ns)).To(Succeed())
 	w.Namespace = ns.Name
+	DeferCleanup(func(ctx SpecContext) {
+		if !w.MayBeForbidden {
+			w.refusals.expectNone(ctx, w.Server.Client)
+		}
+	})
 	var err error
 	w.Sim, err = providersim.Start(providersim.Options{Now: w.Clock.Now})
 	Expect(err).NotTo(HaveOccurred())
@@ -128,28 +147,58 @@ func (w *World) Cluster(name string) string { return name + "-" + w.Namespace }
 // Operator runs an operator until the returned function is called (or the spec ends).
 func (w *World) Operator() (stop func()) {
 	GinkgoHelper()
-	cfg := rest.CopyConfig(w.Server.Config)
+	return w.Start().Stop
+}
+
+// Election are the times of a leader election, which go by real time.
+type Election struct{ Lease, Renew, Retry time.Duration }
+
+// Instance is one operator.
+type Instance struct {
+	// Stop ends it, and returns when it has ended. Other than being stopped, nothing
+	// may end it but the loss of an Election.
+	Stop func()
+	// Ended is closed when it has ended.
+	Ended <-chan struct{}
+	// Elected is closed when it leads; at once without an Election.
+	Elected <-chan struct{}
+}
+
+// Start runs an operator until it is stopped, the spec ends, or it loses its lease.
+func (w *World) Start() *Instance {
+	GinkgoHelper()
+	cfg := controller.Connection(w.Server.Config)
 	cfg.Wrap(w.Requests.Wrap)
+	cfg.Wrap(w.refusals.Wrap)
 	history := &controller.History{}
 	cfg.Wrap(history.Wrap)
-	if w.User != nil {
-		cfg.Impersonate = *w.User
+	user := w.User
+	if user == nil {
+		user = w.operatorUser(context.Background())
 	}
+	cfg.Impersonate = *user
 	if w.Gate != nil {
 		cfg.Wrap(w.Gate.Wrap)
 	}
 	if w.Faults != nil {
 		cfg.Wrap(w.Faults)
 	}
+	controller.GuardWatches(cfg, w.WatchPatience)
 	caches, err := controller.CacheOptions(w.Served(), w.Shard)
 	Expect(err).NotTo(HaveOccurred())
-	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+	managing := ctrl.Options{
 		Scheme:     w.Server.Scheme,
 		Cache:      caches,
 		Metrics:    metricsserver.Options{BindAddress: "0"},
 		Controller: config.Controller{SkipNameValidation: new(true)},
 		Logger:     ctrl.Log.WithName(w.Namespace),
-	})
+	}
+	if e := w.Election; e != nil {
+		managing.LeaderElection, managing.LeaderElectionID, managing.LeaderElectionNamespace = true, "providertoken-operator", w.Namespace
+		managing.LeaderElectionReleaseOnCancel = true
+		managing.LeaseDuration, managing.RenewDeadline, managing.RetryPeriod = &e.Lease, &e.Renew, &e.Retry
+	}
+	mgr, err := ctrl.NewManager(cfg, managing)
 	Expect(err).NotTo(HaveOccurred())
 	live, err := client.New(cfg, client.Options{Scheme: w.Server.Scheme})
 	Expect(err).NotTo(HaveOccurred())
@@ -162,17 +211,23 @@ func (w *World) Operator() (stop func()) {
 	if w.Guarded {
 		allowed = nil
 	}
-	network := exchange.Options{UserAgent: "spec", Clock: w.Clock, Timeout: w.Timeout, AllowNetworks: allowed}
+	var wall controller.Clock = w.Clock
+	if w.Wall != nil {
+		wall = w.Wall
+	}
+	network := exchange.Options{UserAgent: "spec", Clock: wall, Timeout: w.Timeout, AllowNetworks: allowed}
 	if w.Network != nil {
 		w.Network(&network)
 	}
 	exchanger, err := exchange.New(network)
 	Expect(err).NotTo(HaveOccurred())
-	var sender controller.Exchanger = exchanger
+	var sender controller.Exchanger = listener{next: exchanger, leaks: w.Server.Leaks}
 	if w.Around != nil {
-		sender = w.Around(exchanger)
+		sender = w.Around(sender)
 	}
-	w.Registry = prometheus.NewRegistry()
+	registry := prometheus.NewRegistry()
+	w.Registry = registry
+	DeferCleanup(func() { w.Server.Leaks.metrics(registry) })
 	counters, err := metrics.New(w.Registry)
 	Expect(err).NotTo(HaveOccurred())
 	options := controller.Options{
@@ -184,22 +239,29 @@ func (w *World) Operator() (stop func()) {
 		w.Tune(&options)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	Expect(controller.Setup(ctx, mgr, controller.Parts{
+	settle, err := controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: w.Served(), OperatorNamespace: w.Namespace,
-		Catalog: catalog, Exchanger: sender, Clock: w.Clock, Metrics: counters, Options: options,
+		Catalog: catalog, Exchanger: sender, Clock: wall, Metrics: counters, Options: options,
 		Sharded: w.Shard != nil, History: history,
-	})).To(Succeed())
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		var err error
-		Eventually(done).WithTimeout(40 * time.Second).Should(Receive(&err))
-		Expect(err).NotTo(HaveOccurred())
 	})
-	DeferCleanup(stop)
+	Expect(err).NotTo(HaveOccurred())
+	ended := make(chan struct{})
+	var failed error
+	go func() {
+		failed = errors.Join(mgr.Start(ctx), settle(context.Background()))
+		close(ended)
+	}()
+	i := &Instance{Ended: ended, Elected: mgr.Elected()}
+	i.Stop = sync.OnceFunc(func() {
+		cancel()
+		Eventually(ended).WithTimeout(40 * time.Second).Should(BeClosed())
+		if w.Election == nil {
+			Expect(failed).NotTo(HaveOccurred())
+		}
+	})
+	DeferCleanup(i.Stop)
 	Expect(mgr.GetCache().WaitForCacheSync(ctx)).To(BeTrue())
-	return stop
+	return i
 }
 
 // Credentials makes a Secret that is bound to a provider of this world.

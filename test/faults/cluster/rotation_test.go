@@ -1,0 +1,59 @@
+package cluster_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/providersim"
+)
+
+// rotated makes a ProviderToken whose credential is a refresh token that works once.
+func (w *faulty) rotated(ctx context.Context) *v1alpha1.ProviderToken {
+	GinkgoHelper()
+	const rotating = "rotating"
+	w.Sim.UP42.RotateRefreshTokens(true)
+	w.Sim.UP42.SetRefreshLifetime(9 * time.Hour)
+	p := &v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: w.Cluster(rotating)}, Spec: v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: v1alpha1.ProviderDefinition{
+		TokenURL: w.Sim.UP42.TokenURL(), Grant: v1alpha1.Grant(provider.RefreshToken), ClientAuthentication: "None",
+		ClientID: providersim.UP42ClientID, CABundle: w.Sim.CABundle(),
+	}}}
+	Expect(w.Server.Client.Create(ctx, p)).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(w.Server.Client.Delete(ctx, p))).To(Succeed()) })
+	w.Credentials(ctx, rotating, map[string]string{"refresh_token": w.authorize(ctx)})
+	return w.Create(ctx, w.Wanted(rotating))
+}
+
+// authorize is what a person does in a browser: it brings a new refresh token.
+func (w *faulty) authorize(ctx context.Context) string {
+	GinkgoHelper()
+	roots := x509.NewCertPool()
+	Expect(roots.AppendCertsFromPEM([]byte(w.Sim.CABundle()))).To(BeTrue())
+	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
+	defer browser.CloseIdleConnections()
+	form := url.Values{"grant_type": {"password"}, "client_id": {providersim.UP42ClientID}, "username": {providersim.UP42Username}, "password": {providersim.UP42Password}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Sim.UP42.TokenURL(), strings.NewReader(form.Encode()))
+	Expect(err).NotTo(HaveOccurred())
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := browser.Do(req)
+	Expect(err).NotTo(HaveOccurred())
+	defer func() { _ = resp.Body.Close() }()
+	var answer struct {
+		Refresh string `json:"refresh_token"`
+	}
+	Expect(json.NewDecoder(resp.Body).Decode(&answer)).To(Succeed())
+	Expect(answer.Refresh).NotTo(BeEmpty())
+	return answer.Refresh
+}
