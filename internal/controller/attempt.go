@@ -311,7 +311,7 @@ func (a *attempt) login(ctx context.Context) verdict {
 		return verdict{frozenUntil: frozen.Until, ours: true, err: &provider.Error{
 			Kind:    provider.LoginDenied,
 			Problem: frozen.Problem,
-			Fix:     "correct username and password in the credential Secret",
+			Fix:     frozen.Fix,
 		}}
 	}
 	defer grant.Abandon()

@@ -533,10 +533,11 @@ var _ = Describe("the record of logins", func() {
 		login, _, err := logins.Begin(ctx, resolved, account("p"))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(login).NotTo(BeNil(), "the second write was faster")
+		sent := w.Clock.Now()
 		w.Clock.Step(5 * time.Second)
 		begins(ctx, process(w), account("p"))
 		w.Clock.Step(5 * time.Second)
-		frozen(ctx, process(w), resolved, account("p"))
+		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(sent.Add(15 * time.Minute)))
 	})
 
 	It("is let go of after a bug in the exchange", func(ctx SpecContext) {

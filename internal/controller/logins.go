@@ -101,11 +101,16 @@ type loginRecord struct {
 	Worked bool `json:"worked,omitempty"`
 }
 
-// Freeze is why and until when a login is not tried; Until is zero when it may be.
+// Freeze is why and until when a login is not tried, and what to do; Until is zero when it may be.
 type Freeze struct {
-	Until   time.Time
-	Problem string
+	Until        time.Time
+	Problem, Fix string
 }
+
+const (
+	fixCorrect = "correct username and password in the credential Secret"
+	fixWait    = "nothing needs to be done if they are right"
+)
 
 // Login is the right to try one login. Exactly one of its methods must be called afterwards.
 type Login struct {
@@ -145,7 +150,7 @@ func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Cred
 		}
 		if frozen, err = login.intend(ctx); err == nil && login.late() {
 			err = login.store(ctx, login.before)
-			frozen = Freeze{Until: l.Now().Add(loginApart), Problem: "the API server took too long to write down this login before it is tried"}
+			frozen = Freeze{Until: l.Now().Add(loginApart), Problem: "the API server took too long to write down this login before it is tried", Fix: fixWait}
 			continue
 		}
 		if !overtaken(err) {
@@ -186,11 +191,11 @@ func (g *Login) intend(ctx context.Context) (Freeze, error) {
 	g.intended = time.Time{}
 	rec := g.entry.record.at(now)
 	if g.entry.object == nil && now.Before(g.logins.quietUntil()) {
-		return Freeze{g.logins.quietUntil(), "the operator's key and with it its knowledge of refused logins was lost, and this login may have been refused shortly before"}, nil
+		return Freeze{g.logins.quietUntil(), "the operator's key and with it its knowledge of refused logins was lost, and this login may have been refused shortly before", fixWait}, nil
 	}
 	if frozen := rec.freeze(now); !frozen.Until.IsZero() {
 		if g.logins.Shared && rec.underWay(now) {
-			return Freeze{now.Add(loginApart), "another login with the same username and password is under way"}, nil
+			return Freeze{now.Add(loginApart), "another login with the same username and password is under way", fixWait}, nil
 		}
 		if rec.shifted(*g.entry.record) {
 			return frozen, g.store(ctx, rec)
@@ -242,11 +247,11 @@ func (r loginRecord) freeze(now time.Time) Freeze {
 	n := len(r.Tries)
 	switch {
 	case now.Before(r.Frozen):
-		return Freeze{r.Frozen, "this username and password were refused before"}
+		return Freeze{r.Frozen, "this username and password were refused before", fixCorrect}
 	case n >= loginAttempts:
-		return Freeze{r.Tries[n-loginAttempts].Add(loginWindow), unknown}
+		return Freeze{r.Tries[n-loginAttempts].Add(loginWindow), unknown, fixWait}
 	case n > 0 && !r.Worked && r.Frozen.Before(r.Tries[n-1]) && now.Sub(r.Tries[n-1]) < loginApart:
-		return Freeze{r.Tries[n-1].Add(loginApart), unknown}
+		return Freeze{r.Tries[n-1].Add(loginApart), unknown, fixWait}
 	}
 	return Freeze{}
 }

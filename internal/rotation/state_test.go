@@ -202,3 +202,20 @@ func TestAStateIsReadAsItWasWritten(t *testing.T) {
 		t.Errorf("got %+v", s.ObjectMeta)
 	}
 }
+
+func TestAStateThatWentBackIsNotBelieved(t *testing.T) {
+	version := func(v string) func(*state) { return func(st *state) { st.object.ResourceVersion = v } }
+	newest, yesterday := stored(version("90")), stored(version("50"), func(st *state) { st.current = token.NewSecret("r3") })
+	got := yesterday.unless(&newest)
+	if got.current.Reveal() != "r7" || got.object.ResourceVersion != "50" {
+		t.Errorf("the cluster was put back: got token %s onto version %s", got.current.Reveal(), got.object.ResourceVersion)
+	}
+	later := stored(version("91"), func(st *state) { st.current = token.NewSecret("r8") })
+	if later.unless(&newest).current.Reveal() != "r8" {
+		t.Error("what somebody else wrote afterwards counts")
+	}
+	another := stored(version("50"), func(st *state) { st.object.UID = "u2" })
+	if another.unless(&newest) != &another || another.unless(nil) != &another {
+		t.Error("another Secret counts for itself")
+	}
+}

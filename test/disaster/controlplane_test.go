@@ -140,7 +140,7 @@ func (p *controlPlane) stop() {
 // backup is what etcd holds now.
 func (p *controlPlane) backup(ctx context.Context, name string) {
 	GinkgoHelper()
-	end(p.etcd, syscall.SIGTERM)
+	end(p.etcd, syscall.SIGKILL) // its log of writes is whole
 	Expect(os.CopyFS(p.path(name), os.DirFS(p.path("data")))).To(Succeed())
 	p.startEtcd(ctx)
 }

@@ -8,6 +8,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
@@ -39,7 +40,7 @@ var _ = Describe("an etcd that is put back to yesterday", func() {
 		newestPlain := w.Token(ctx, plain)
 		day := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "day"}}
 		Expect(plane.Client.Create(ctx, day)).To(Succeed())
-		for i := range 600 {
+		for i := range 400 {
 			day.Data = map[string]string{"i": fmt.Sprint(i)}
 			Expect(plane.Client.Update(ctx, day)).To(Succeed())
 		}
@@ -67,8 +68,10 @@ var _ = Describe("an etcd that is put back to yesterday", func() {
 		By("an operator that starts after the restore cannot know: a person deletes the states first")
 		stop()
 		plane.restore(ctx, "yesterday")
+		states, err := labels.Parse(stateSelector)
+		Expect(err).NotTo(HaveOccurred())
 		used, issued := refreshes(w), w.Sim.PlantPredict.Issued()
-		Expect(plane.Client.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(w.Namespace), client.MatchingLabels{"providertoken.dev/state": "rotation"})).To(Succeed())
+		Expect(plane.Client.DeleteAllOf(ctx, &corev1.Secret{}, client.InNamespace(w.Namespace), client.MatchingLabelsSelector{Selector: states})).To(Succeed())
 		w.Operator()
 		w.Ready(ctx, plain)
 		w.Clock.Step(time.Hour)
