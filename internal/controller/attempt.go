@@ -45,8 +45,8 @@ type attempt struct {
 	issuer *issuer
 	// provisioning is set when credentials are to be made instead of a token.
 	provisioning *provisioningAttempt
-	// expires is when the token at hand does; zero when there is none.
-	expires time.Time
+	// expires is when the token at hand does, and replaces when it was issued; zero when there is none.
+	expires, replaces time.Time
 	// rotation is set where the refresh token is itself the credential.
 	rotation *rotation.Want
 }
@@ -71,6 +71,9 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 	}
 	if f.live() {
 		a.expires = f.held.Token.ExpiresAt
+	}
+	if f.held != nil {
+		a.replaces = f.held.Token.IssuedAt
 	}
 	// The attempt is looked up when its turn comes: what it is made with may change in the queue.
 	r.memory.update(f.pt.UID, func(m *recollection) { m.attempt, m.basis = a, a.basis })
@@ -208,7 +211,7 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 			m.provisioned, m.failure = &provisioned{place: a.provisioning.place, made: v.made}, nil
 			return
 		case v.err == nil:
-			m.minted = &minted{token: v.token, inputs: a.inputs, request: a.request}
+			m.minted = &minted{token: v.token, inputs: a.inputs, request: a.request, replaces: a.replaces}
 			if v.unstored {
 				m.minted.unstored = &unstored{state: a.rotation.State(), tries: 1, at: a.r.Clock.Now()}
 			}
