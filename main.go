@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
@@ -32,6 +33,7 @@ import (
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/controller"
 	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/lease"
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/options"
 	"github.com/providertoken/operator/internal/provider"
@@ -75,11 +77,12 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err := kindsInstalled(cfg, len(o.WatchNamespaces) == 0); err != nil {
 		return err
 	}
-	mgr, err := newManager(cfg, o)
+	term := &lease.Term{Duration: leaseDuration, Now: clock.RealClock{}.Now}
+	mgr, err := newManager(cfg, o, term)
 	if err != nil {
 		return err
 	}
-	if err := assemble(ctx, mgr, cfg, o, catalog); err != nil {
+	if err := assemble(ctx, mgr, cfg, o, catalog, term); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
@@ -125,7 +128,7 @@ func kindsInstalled(cfg *rest.Config, clusterWide bool) error {
 		v1alpha1.GroupVersion.Version, strings.Join(crds, ", "))
 }
 
-func newManager(cfg *rest.Config, o options.Options) (ctrl.Manager, error) {
+func newManager(cfg *rest.Config, o options.Options, term *lease.Term) (ctrl.Manager, error) {
 	// No limit on this side: the API server's priority and fairness knows better.
 	cfg.QPS = -1
 	cfg.UserAgent = "providertoken-operator/" + version
@@ -145,6 +148,8 @@ func newManager(cfg *rest.Config, o options.Options) (ctrl.Manager, error) {
 	if o.MetricsSecure {
 		serving.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
+	electing := rest.CopyConfig(cfg)
+	electing.Wrap(term.Watch)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         caches,
@@ -153,13 +158,19 @@ func newManager(cfg *rest.Config, o options.Options) (ctrl.Manager, error) {
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              leaseName(o.WatchLabelSelector),
 		LeaderElectionNamespace:       o.OperatorNamespace,
+		LeaderElectionConfig:          electing,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 new(leaseDuration),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the manager: %w", err)
 	}
 	return mgr, errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping))
 }
+
+// leaseDuration is how long a standby waits for a leader that says nothing. It is what
+// controller-runtime would take, too; but here it must be known.
+const leaseDuration = 15 * time.Second
 
 // leaseName tells shards apart.
 func leaseName(selector string) string {
@@ -171,14 +182,14 @@ func leaseName(selector string) string {
 }
 
 // assemble puts the parts together.
-func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, o options.Options, catalog *provider.Catalog) error {
+func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, o options.Options, catalog *provider.Catalog, term *lease.Term) error {
 	live, err := client.New(cfg, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient()})
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	time := clock.RealClock{}
+	wall := clock.RealClock{}
 	exchanger, err := exchange.New(exchange.Options{
-		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Clock: time,
+		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Clock: wall,
 	})
 	if err != nil {
 		return err
@@ -187,9 +198,13 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, o options
 	if err != nil {
 		return err
 	}
+	var leads func() bool
+	if o.LeaderElect {
+		leads = term.Running
+	}
 	return controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: o.WatchNamespaces, OperatorNamespace: o.OperatorNamespace,
-		Catalog: catalog, Exchanger: exchanger, Clock: time, Metrics: counters,
+		Catalog: catalog, Exchanger: exchanger, Clock: wall, Metrics: counters, Leads: leads,
 		Options: controller.Options{
 			InlineProviders:         o.InlineProviders,
 			ClusterProviders:        len(o.WatchNamespaces) == 0,

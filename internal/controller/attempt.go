@@ -103,8 +103,8 @@ func (r *Reconciler) run(uid types.UID) func(context.Context) exchange.Outcome {
 	return func(ctx context.Context) exchange.Outcome {
 		var a *attempt
 		r.memory.update(uid, func(m *recollection) { a, m.attempt = m.attempt, nil })
-		if a == nil {
-			return exchange.Outcome{Kind: provider.Input}
+		if a == nil || r.deposed() {
+			return exchange.Outcome{Kind: provider.Input} // nothing was learnt about the provider
 		}
 		return a.run(ctx)
 	}
@@ -348,6 +348,11 @@ func (a *attempt) send(ctx context.Context, in provider.RequestInput) (provider.
 	req, err := a.res.NewRequest(in)
 	if err != nil {
 		return req, provider.Answer{}, typed(err)
+	}
+	if a.r.deposed() { // since the attempt began, as while a login was written down
+		return req, provider.Answer{}, &provider.Error{
+			Kind: provider.Unavailable, Problem: "this process leads no more", Fix: "nothing is to be done: the one that leads asks for the token",
+		}
 	}
 	answer, err := a.r.Exchanger.Do(ctx, req, a.trust)
 	if err != nil {

@@ -56,6 +56,23 @@ var _ = Describe("a former leader that wakes up", func() {
 		Expect(w.Sim.PlantPredict.Issued()).To(Equal(3))
 	})
 
+	It("does nothing until it knows that it leads", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		var deposed atomic.Bool
+		w.Leads = func() bool { return !deposed.Load() }
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		w.Settle(ctx, pt)
+		old, due := w.Token(ctx, pt), w.Ready(ctx, pt).Status.RefreshAt.Time
+		deposed.Store(true)
+		w.Clock.SetTime(due)
+		Expect(k8s.Delete(ctx, w.Secret(ctx, pt))).To(Succeed())
+		testworld.StaysFor(quiet, func() bool { return w.Secret(ctx, pt) == nil && w.Sim.PlantPredict.Issued() == 1 }, true)
+		deposed.Store(false)
+		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Or(BeEmpty(), Equal(old)))
+		Expect(w.Sim.PlantPredict.Issued()).To(Equal(2))
+	})
+
 	It("goes on by itself where its write was only in the way of somebody's edit", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		arrived, release := make(chan struct{}), make(chan struct{})

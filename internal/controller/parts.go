@@ -40,7 +40,7 @@ type Clock interface {
 	exchange.AlarmClock
 }
 
-// Parts are what a manager's controller is made of. All fields but Namespaces are required.
+// Parts are what a manager's controller is made of. All fields but Namespaces and Leads are required.
 type Parts struct {
 	// Config reaches the API server.
 	Config *rest.Config
@@ -54,7 +54,9 @@ type Parts struct {
 	Exchanger         Exchanger
 	Clock             Clock
 	Metrics           *metrics.Metrics
-	Options           Options
+	// Leads tells whether nobody else can be the leader; nil where nobody else is.
+	Leads   func() bool
+	Options Options
 }
 
 // Setup puts the controller, its caches and its scheduler into mgr.
@@ -83,6 +85,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) error {
 		Clock:       p.Clock,
 		Events:      mgr.GetEventRecorder("providertoken"),
 		Metrics:     p.Metrics,
+		Leads:       p.Leads,
 		Log:         log,
 		Namespaces:  p.Namespaces,
 		Options:     p.Options,

@@ -60,6 +60,8 @@ type World struct {
 	User *rest.ImpersonationConfig
 	// Tune, when set, changes the options of operators that start afterwards.
 	Tune func(*controller.Options)
+	// Leads tells the operators whether they may act; nil lets them.
+	Leads func() bool
 	// Network, when set, changes how operators that start afterwards reach providers.
 	Network func(*exchange.Options)
 	// Requests of the operator to the API server, as "verb resource".
@@ -184,7 +186,7 @@ func (w *World) Operator() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	Expect(controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: w.Served(), OperatorNamespace: w.Namespace,
-		Catalog: catalog, Exchanger: sender, Clock: w.Clock, Metrics: counters, Options: options,
+		Catalog: catalog, Exchanger: sender, Clock: w.Clock, Metrics: counters, Leads: w.Leads, Options: options,
 	})).To(Succeed())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
