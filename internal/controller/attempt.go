@@ -296,7 +296,7 @@ func (a *attempt) login(ctx context.Context) verdict {
 	if !frozen.IsZero() {
 		return verdict{frozenUntil: frozen, ours: true, err: &provider.Error{
 			Kind:    provider.LoginDenied,
-			Problem: "this username and password were refused before",
+			Problem: "this username and password were refused before, or the operator ended twice before it knew",
 			Fix:     "correct username and password in the credential Secret",
 		}}
 	}
