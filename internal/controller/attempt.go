@@ -102,7 +102,12 @@ func (f *facts) lane() string {
 func (r *Reconciler) run(uid types.UID) func(context.Context) exchange.Outcome {
 	return func(ctx context.Context) exchange.Outcome {
 		var a *attempt
-		r.memory.update(uid, func(m *recollection) { a, m.attempt = m.attempt, nil })
+		r.memory.update(uid, func(m *recollection) {
+			if m.minted == nil { // else it came after the reconcile that asked had looked
+				a = m.attempt
+			}
+			m.attempt = nil
+		})
 		if a == nil || r.deposed() {
 			return exchange.Outcome{Kind: provider.Input} // nothing was learnt about the provider
 		}

@@ -192,7 +192,7 @@ func (r *Reconciler) published(f *facts, saved *corev1.Secret, content *target.C
 	r.memory.update(f.pt.UID, func(m *recollection) {
 		m.published = p
 		if fresh && m.minted != nil && m.minted.token.IssuedAt.Equal(content.Token.IssuedAt) {
-			m.minted, m.failure = nil, nil
+			m.minted, m.failure, m.attempt = nil, nil, nil
 		}
 	})
 }
