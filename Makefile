@@ -78,9 +78,9 @@ e2e-recipes: ## Try the recipes of docs/recipes.md with the tools that they are 
 	hack/recipes.sh
 
 .PHONY: crash
-crash: ## Kill the operator CRASHES times at every step of a refresh; SEED=n repeats the plans of an earlier run.
+crash: ## Kill the operator CRASHES times in all, at every step and at random, under load, as a leader, with wrong passwords; SEED=n repeats a run's plans.
 	assets=$$(hack/kube.sh) && cd test/crash && KUBEBUILDER_ASSETS=$$assets CRASHES=$(CRASHES) SEED=$(SEED) GOWORK=off \
-		go test -tags crash -count=1 -run NoCrash -v -timeout 2h .
+		go test -tags crash -count=1 -run NoCrash -parallel 8 -v -timeout 2h .
 
 .PHONY: faults
 faults: ## Put providers through every fault again, and write what is seen into docs/faults.md.

@@ -36,6 +36,7 @@ import (
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/controller"
 	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/lease"
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/options"
 	"github.com/providertoken/operator/internal/process"
@@ -86,12 +87,12 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err := kindsInstalled(cfg, len(o.WatchNamespaces) == 0); err != nil {
 		return err
 	}
-	history := &controller.History{}
-	mgr, err := newManager(cfg, history, o)
+	history, term := &controller.History{}, &lease.Term{Duration: leaseDuration, Now: clock.RealClock{}.Now}
+	mgr, err := newManager(cfg, history, term, o)
 	if err != nil {
 		return err
 	}
-	settle, err := assemble(ctx, mgr, cfg, history, o, catalog)
+	settle, err := assemble(ctx, mgr, cfg, history, term, o, catalog)
 	if err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func kindsInstalled(cfg *rest.Config, clusterWide bool) error {
 		v1alpha1.GroupVersion.Version, strings.Join(crds, ", "))
 }
 
-func newManager(cfg *rest.Config, history *controller.History, o options.Options) (ctrl.Manager, error) {
+func newManager(cfg *rest.Config, history *controller.History, term *lease.Term, o options.Options) (ctrl.Manager, error) {
 	cfg.UserAgent = "providertoken-operator/" + version
 	cfg.Wrap(history.Wrap)
 	controller.GuardWatches(cfg, 0)
@@ -171,6 +172,8 @@ func newManager(cfg *rest.Config, history *controller.History, o options.Options
 	if o.MetricsSecure {
 		serving.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
+	electing := rest.CopyConfig(cfg)
+	electing.Wrap(term.Watch)
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         caches,
@@ -179,13 +182,19 @@ func newManager(cfg *rest.Config, history *controller.History, o options.Options
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              leaseName(o.WatchLabelSelector),
 		LeaderElectionNamespace:       o.OperatorNamespace,
+		LeaderElectionConfig:          electing,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 new(leaseDuration),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up the manager: %w", err)
 	}
 	return mgr, errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping))
 }
+
+// leaseDuration is how long a standby waits for a leader that says nothing. It is what
+// controller-runtime would take, too; but here it must be known.
+const leaseDuration = 15 * time.Second
 
 // leaseName tells shards apart.
 func leaseName(selector string) string {
@@ -197,7 +206,7 @@ func leaseName(selector string) string {
 }
 
 // assemble puts the parts together.
-func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *controller.History, o options.Options, catalog *provider.Catalog) (settle func(context.Context) error, err error) {
+func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *controller.History, term *lease.Term, o options.Options, catalog *provider.Catalog) (settle func(context.Context) error, err error) {
 	live, err := client.New(cfg, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient()})
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
@@ -213,9 +222,13 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *
 	if err != nil {
 		return nil, err
 	}
+	var leads func() bool
+	if o.LeaderElect {
+		leads = term.Running
+	}
 	return controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: o.WatchNamespaces, OperatorNamespace: o.OperatorNamespace,
-		Catalog: catalog, Exchanger: exchanger, Clock: now, Metrics: counters, Sharded: o.WatchLabelSelector != "", History: history,
+		Catalog: catalog, Exchanger: exchanger, Clock: now, Metrics: counters, Sharded: o.WatchLabelSelector != "", History: history, Leads: leads,
 		Options: controller.Options{
 			InlineProviders:         o.InlineProviders,
 			ClusterProviders:        len(o.WatchNamespaces) == 0,

@@ -47,8 +47,8 @@ type attempt struct {
 	issuer *issuer
 	// provisioning is set when credentials are to be made instead of a token.
 	provisioning *provisioningAttempt
-	// expires is when the token at hand does; zero when there is none.
-	expires time.Time
+	// expires is when the token at hand does, and replaces when it was issued; zero when there is none.
+	expires, replaces time.Time
 	// knows is how many attempts had ended when this one was decided.
 	knows uint64
 	// rotation is set where the refresh token is itself the credential.
@@ -75,6 +75,9 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 	}
 	if f.live() {
 		a.expires = f.held.Token.ExpiresAt
+	}
+	if f.held != nil {
+		a.replaces = f.held.Token.IssuedAt
 	}
 	// The attempt is looked up when its turn comes: what it is made with may change in the queue.
 	r.memory.update(f.pt.UID, func(m *recollection) { m.attempt, m.basis = a, a.basis })
@@ -112,8 +115,8 @@ func (r *Reconciler) run(uid types.UID) func(context.Context) exchange.Outcome {
 		var a *attempt
 		var verdicts uint64
 		r.memory.update(uid, func(m *recollection) { a, m.attempt, verdicts = m.attempt, nil, m.verdicts })
-		if a == nil || a.knows != verdicts {
-			return exchange.Outcome{Kind: provider.Input}
+		if a == nil || a.knows != verdicts || r.deposed() {
+			return exchange.Outcome{Kind: provider.Input} // nothing was learnt about the provider
 		}
 		return a.run(ctx)
 	}
@@ -224,7 +227,7 @@ func (a *attempt) run(ctx context.Context) exchange.Outcome {
 			m.provisioned, m.failure = &provisioned{place: a.provisioning.place, made: v.made}, nil
 			return
 		case v.err == nil:
-			m.minted = &minted{token: v.token, inputs: a.inputs, request: a.request}
+			m.minted = &minted{token: v.token, inputs: a.inputs, request: a.request, replaces: a.replaces}
 			if v.unstored {
 				m.minted.unstored = &unstored{state: a.rotation.State(), tries: 1, at: a.r.Clock.Now()}
 			}
@@ -428,6 +431,11 @@ func (a *attempt) send(ctx context.Context, in provider.RequestInput) (provider.
 	req, err := a.res.NewRequest(in)
 	if err != nil {
 		return req, provider.Answer{}, typed(err)
+	}
+	if a.r.deposed() { // since the attempt began, as while a login was written down
+		return req, provider.Answer{}, &provider.Error{
+			Kind: provider.Unavailable, Problem: "this process leads no more", Fix: "nothing is to be done: the one that leads asks for the token",
+		}
 	}
 	answer, err := a.r.Exchanger.Do(ctx, req, a.trust)
 	if err != nil {

@@ -16,6 +16,9 @@ type minted struct {
 	token   token.Token
 	inputs  string
 	request string
+	// replaces is when the token was issued that was at hand when this one was asked
+	// for; zero when there was none.
+	replaces time.Time
 	// unstored is set while the refresh token that came with it is in memory only.
 	unstored *unstored
 }

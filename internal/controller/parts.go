@@ -40,7 +40,7 @@ type Clock interface {
 	exchange.AlarmClock
 }
 
-// Parts are what a manager's controller is made of. All fields but Namespaces, History and Sharded are required.
+// Parts are what a manager's controller is made of. All fields but Namespaces, History, Sharded and Leads are required.
 type Parts struct {
 	// Config reaches the API server.
 	Config *rest.Config
@@ -58,6 +58,8 @@ type Parts struct {
 	Sharded bool
 	Clock   Clock
 	Metrics *metrics.Metrics
+	// Leads tells whether nobody else can be the leader; nil where nobody else is.
+	Leads   func() bool
 	Options Options
 }
 
@@ -89,6 +91,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		Clock:       p.Clock,
 		Events:      mgr.GetEventRecorder("providertoken"),
 		Metrics:     p.Metrics,
+		Leads:       p.Leads,
 		Log:         log,
 		Namespaces:  p.Namespaces,
 		Options:     p.Options,

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/providertoken/operator/api/v1alpha1"
@@ -25,6 +24,23 @@ func (r *Reconciler) publish(ctx context.Context, f *facts) error {
 	if f.unstoredProblem() != nil {
 		return nil
 	}
+	err := r.publishOnce(ctx, f)
+	if te := (*target.Error)(nil); errors.As(err, &te) && te.Reason == target.Conflict {
+		// The observation was old. Another process may have published a newer token
+		// meanwhile, as happens to a leader that slept while it lost its lease.
+		if err := r.observeLive(ctx, f); err != nil {
+			return err
+		}
+		err = r.publishOnce(ctx, f)
+	}
+	if errors.Is(err, errDeparting) {
+		return nil // the watch will say so, too
+	}
+	return err
+}
+
+// publishOnce decides what the target should hold, and writes that at most once.
+func (r *Reconciler) publishOnce(ctx context.Context, f *facts) error {
 	content, fresh := r.content(f)
 	if content == nil || f.unwritable != nil {
 		return nil
@@ -36,12 +52,15 @@ func (r *Reconciler) publish(ctx context.Context, f *facts) error {
 	if !fresh && (f.lagging || f.have != nil && target.Matches(f.have, want)) {
 		return nil
 	}
-	saved, err := r.write(ctx, f, want)
-	if errors.Is(err, errDeparting) {
-		return nil // the watch will say so, too
-	}
-	if err != nil {
-		return r.refuse(f, err, fresh)
+	// A write whose answer was lost is recognised, and not made again.
+	saved := f.have
+	if saved == nil || !target.Matches(saved, want) {
+		if err := r.mayOwn(ctx, f, f.have, want); err != nil {
+			return err
+		}
+		if saved, err = r.Writer.Apply(ctx, f.have, want); err != nil {
+			return r.refuse(f, err, fresh)
+		}
 	}
 	log.FromContext(ctx).Info("wrote the target", "secret", saved.Name, "fresh", fresh, "expires", stamp(content.Token.ExpiresAt))
 	r.published(f, saved, content, fresh)
@@ -91,7 +110,7 @@ func (r *Reconciler) discard(f *facts) {
 func (r *Reconciler) content(f *facts) (content *target.Content, fresh bool) {
 	if m := f.mem.minted; m != nil {
 		expired := !f.now.Before(m.token.ExpiresAt)
-		if m.inputs == f.inputs && !expired {
+		if m.inputs == f.inputs && !expired && !f.overtaken(m) {
 			return f.fresh(m), true
 		}
 		// One that expired while the API server would not have it is worth nothing. The
@@ -108,6 +127,14 @@ func (r *Reconciler) content(f *facts) (content *target.Content, fresh bool) {
 	}
 	repair.RefreshAt = f.refreshAt()
 	return &repair, false
+}
+
+// overtaken tells whether the target holds a token for the same spec that was issued
+// after m, and was not there when m was asked for: another process, which leads in
+// place of this one, published it. That alone would not do, since clocks can be set back.
+func (f *facts) overtaken(m *minted) bool {
+	return f.live() && f.held.Inputs == f.inputs &&
+		f.held.Token.IssuedAt.After(m.token.IssuedAt) && f.held.Token.IssuedAt.After(m.replaces)
 }
 
 // fresh is what the target should hold now that m was minted.
@@ -130,31 +157,6 @@ func (f *facts) fresh(m *minted) *target.Content {
 
 // keepsPrevious tells whether the spec wants the token that was replaced to stay.
 func (f *facts) keepsPrevious() bool { return f.pt.Spec.Target != nil && f.pt.Spec.Target.KeepPrevious }
-
-// write applies want. A conflict means that the observation was old: read live, decide again, once.
-// A write whose answer was lost is recognised when it is seen, and not made again.
-func (r *Reconciler) write(ctx context.Context, f *facts, want *corev1.Secret) (*corev1.Secret, error) {
-	have := f.have
-	for again := false; ; again = true {
-		if have != nil && target.Accepts(f.pt, have) == nil && target.Matches(have, want) {
-			return have, nil
-		}
-		if err := r.mayOwn(ctx, f, have, want); err != nil {
-			return nil, err
-		}
-		saved, err := r.Writer.Apply(ctx, have, want)
-		var te *target.Error
-		if again || !errors.As(err, &te) || te.Reason != target.Conflict {
-			return saved, err
-		}
-		if have, err = r.Writer.Get(ctx, client.ObjectKeyFromObject(want)); err != nil {
-			return nil, err
-		}
-		if err := target.Accepts(f.pt, have); err != nil {
-			return nil, err
-		}
-	}
-}
 
 // errDeparting means that the ProviderToken is being deleted, or is gone.
 var errDeparting = errors.New("the ProviderToken is being deleted")
@@ -200,7 +202,7 @@ func (r *Reconciler) published(f *facts, saved *corev1.Secret, content *target.C
 	r.memory.update(f.pt.UID, func(m *recollection) {
 		m.published, m.undelivered = p, false
 		if fresh && m.minted != nil && m.minted.token.IssuedAt.Equal(content.Token.IssuedAt) {
-			m.minted, m.failure = nil, nil
+			m.minted, m.failure, m.attempt = nil, nil, nil
 		}
 	})
 }

@@ -53,7 +53,7 @@ type Options struct {
 // not occupy the workers, and client-go waits as long as a Retry-After says.
 const apiPatience = 30 * time.Second
 
-// Reconciler keeps ProviderTokens fresh. All fields but Propagation and Workload are required.
+// Reconciler keeps ProviderTokens fresh. All fields but Leads, Propagation and Workload are required.
 type Reconciler struct {
 	// Client reads ProviderTokens, providers and CA bundles from the cache, and writes status.
 	Client client.Client
@@ -83,6 +83,8 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// Metrics counts.
 	Metrics *metrics.Metrics
+	// Leads tells whether nobody else can be the leader; nil where nobody else is.
+	Leads func() bool
 	// Log is for what happens outside of a reconcile.
 	Log logr.Logger
 	// Namespaces to work in; all when empty.
@@ -103,6 +105,9 @@ type Reconciler struct {
 // What the API server does not let it do is told in status, if that can be written, and
 // tried again after the back-off of the work queue.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	if r.deposed() {
+		return reconcile.Result{RequeueAfter: retryFloor}, nil
+	}
 	var pt v1alpha1.ProviderToken
 	if err := r.Client.Get(ctx, req.NamespacedName, &pt); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -151,6 +156,11 @@ func (r *Reconciler) advance(ctx context.Context, pt *v1alpha1.ProviderToken) (*
 }
 
 func (r *Reconciler) patience() time.Duration { return cmp.Or(r.Options.APIPatience, apiPatience) }
+
+// deposed tells that somebody else may lead by now: this process was stopped, or cut off
+// from the API server, for longer than its Lease lasts. It must not act until it renewed
+// the Lease; if it cannot, leader election ends it.
+func (r *Reconciler) deposed() bool { return r.Leads != nil && !r.Leads() }
 
 // forget drops everything about a ProviderToken that is gone. Its target is left
 // to the garbage collector, or to its readers with deletionPolicy Retain.

@@ -19,12 +19,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 )
@@ -33,6 +28,7 @@ const (
 	// lifetime of access tokens: long enough that one replay comes before the end of one.
 	lifetime  = 30 * time.Second
 	namespace = "default"
+	shard     = "rotation"
 	// accounts that last for the whole test; more come and go.
 	accounts = 24
 	// killsInSeries is how often the operator is killed before everything is looked at.
@@ -67,19 +63,35 @@ type trial struct {
 	lost             []string
 }
 
-func TestNoCrashLosesARefreshTokenUnnoticed(t *testing.T) {
+// TestNoCrash runs all trials beside each other, each with its share of CRASHES. A trial
+// alone is TestNoCrash/ and its name.
+func TestNoCrash(t *testing.T) {
 	crashes, err := strconv.Atoi(fromEnv("CRASHES", "300"))
 	if err != nil {
 		t.Fatal("CRASHES: ", err)
 	}
-	seed, err := strconv.ParseUint(fromEnv("SEED", strconv.FormatInt(time.Now().UnixNano(), 10)), 10, 64)
-	if err != nil {
-		t.Fatal("SEED: ", err)
+	s := newSite(t)
+	// Two in a hundred are a leader's: each of them takes the time of a lease.
+	share := func(percent, least int) int { return max((crashes*percent+50)/100, least) }
+	for name, run := range map[string]func(*testing.T){
+		"losesARefreshTokenUnnoticed": func(t *testing.T) { rotationTrial(t, s, share(30, 1)) },
+		"losesATokenUnderLoad":        func(t *testing.T) { loadTrial(t, s, share(30, 1)) },
+		"letsTwoLeadersMint":          func(t *testing.T) { leaderTrial(t, s, share(2, 2)) },
+		"letsAFormerLeaderWrite":      func(t *testing.T) { pauseTrial(t, s, share(2, 2)) },
+		"locksAnAccount":              func(t *testing.T) { lockoutTrial(t, s, share(36, 1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t)
+		})
 	}
-	t.Logf("SEED=%d", seed)
+}
+
+func rotationTrial(t *testing.T, s *site, crashes int) {
+	t.Helper()
 	began := time.Now()
 	ctx := t.Context()
-	x := newTrial(ctx, t, seed)
+	x := newTrial(ctx, t, s)
 	for range accounts {
 		x.open(ctx, t)
 	}
@@ -108,28 +120,8 @@ func fromEnv(name, otherwise string) string {
 	return otherwise
 }
 
-func newTrial(ctx context.Context, t *testing.T, seed uint64) *trial {
+func newTrial(ctx context.Context, t *testing.T, s *site) *trial {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
-		t.Fatal(err)
-	}
-	environment := &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join("..", "..", "config", "crd", "bases")}, ErrorIfCRDPathMissing: true}
-	environment.ControlPlane.Etcd = &envtest.Etcd{}
-	environment.ControlPlane.Etcd.Configure().Append("unsafe-no-fsync", "true")
-	cfg, err := environment.Start()
-	if err != nil {
-		t.Fatal("starting an API server: ", err)
-	}
-	t.Cleanup(func() { _ = environment.Stop() })
-	cfg.QPS = -1
-	k8s, err := client.New(cfg, client.Options{Scheme: scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ory, err := newFositeServer(lifetime)
 	if err != nil {
 		t.Fatal(err)
@@ -141,35 +133,26 @@ func newTrial(ctx context.Context, t *testing.T, seed uint64) *trial {
 	t.Cleanup(keycloak.sim.Close)
 	dir := t.TempDir()
 	x := &trial{
-		harness:          &harness{k8s: k8s, books: newLedger(), logs: filepath.Join(dir, "operator.log"), killed: make(chan plan, 1), spawn: make(chan func())},
+		harness:          &harness{site: s, books: newLedger(), logs: filepath.Join(dir, "operator.log"), killed: make(chan plan, 1)},
 		servers:          map[string]authorizationServer{"fosite": ory, "keycloak": keycloak},
-		random:           rand.New(rand.NewPCG(seed, 0)),
+		random:           s.random(0),
 		covered:          map[step]map[phase]int{},
 		reauthorizations: map[string]int{},
 	}
-	go x.spawner()
 	for kind, server := range x.servers {
 		at := x.providerFront(t, server)
 		p := &v1alpha1.ClusterTokenProvider{ObjectMeta: metav1.ObjectMeta{Name: kind}, Spec: v1alpha1.ClusterTokenProviderSpec{ProviderDefinition: v1alpha1.ProviderDefinition{
 			TokenURL: at.url, Grant: "RefreshToken", ClientAuthentication: "None", ClientID: server.ClientID(), CABundle: at.caBundle,
 			Limits: &v1alpha1.Limits{Concurrency: 8, PerSecond: 100},
 		}}}
-		if err := k8s.Create(ctx, p); err != nil {
+		if err := s.k8s.Create(ctx, p); err != nil {
 			t.Fatal(err)
 		}
 	}
-	api := x.apiFront(t, cfg)
-	kubeconfig := clientcmdapi.NewConfig()
-	kubeconfig.Clusters["crash"] = &clientcmdapi.Cluster{Server: api.url}
-	kubeconfig.Contexts["crash"] = &clientcmdapi.Context{Cluster: "crash"}
-	kubeconfig.CurrentContext = "crash"
-	path := filepath.Join(dir, "kubeconfig")
-	if err := clientcmd.WriteToFile(*kubeconfig, path); err != nil {
-		t.Fatal(err)
-	}
+	path := kubeconfig(t, filepath.Join(dir, "kubeconfig"), x.apiFront(t, s.cfg).url)
 	x.command = []string{
-		build(t), "--kubeconfig=" + path, "--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0",
-		"--allow-networks=127.0.0.0/8", "--operator-namespace=" + namespace,
+		"--kubeconfig=" + path, "--leader-elect=false", "--metrics-bind-address=0", "--health-probe-bind-address=0",
+		"--allow-networks=127.0.0.0/8", "--operator-namespace=" + namespace, "--watch-label-selector=" + shardLabel + "=" + shard,
 	}
 	t.Cleanup(x.stop) // before the fronts close, which wait for its requests
 	return x
@@ -185,7 +168,7 @@ func (x *trial) open(ctx context.Context, t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: a.secret(), Labels: map[string]string{v1alpha1.CredentialsForLabel: "ClusterTokenProvider." + kind}},
 		StringData: map[string]string{"refresh_token": x.authorize(ctx, t, a)},
 	}
-	pt := &v1alpha1.ProviderToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: a.name}, Spec: v1alpha1.ProviderTokenSpec{
+	pt := &v1alpha1.ProviderToken{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: a.name, Labels: map[string]string{shardLabel: shard}}, Spec: v1alpha1.ProviderTokenSpec{
 		ProviderRef: &v1alpha1.ProviderReference{Kind: v1alpha1.ClusterProvider, Name: kind},
 		Credentials: &v1alpha1.Credentials{SecretName: a.secret()},
 		Target:      &v1alpha1.Target{SecretName: a.name + "-token"},
@@ -371,7 +354,7 @@ func (x *trial) leaks(ctx context.Context, t *testing.T) {
 	var tokens v1alpha1.ProviderTokenList
 	var events eventsv1.EventList
 	for _, list := range []client.ObjectList{&secrets, &tokens, &events} {
-		if err := x.k8s.List(ctx, list); err != nil {
+		if err := x.k8s.List(ctx, list, client.InNamespace(namespace)); err != nil {
 			t.Fatal(err)
 		}
 	}

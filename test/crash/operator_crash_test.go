@@ -12,14 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
-
-	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 const stateSuffix = "-rotation"
@@ -35,20 +31,16 @@ type plan struct {
 
 // harness runs operators and kills them.
 type harness struct {
-	k8s    client.Client
-	books  *ledger
-	states sync.Mutex
-	// spawn runs in a thread that lives as long as the test: Linux delivers the
-	// parent-death signal when the thread ends that started a process.
-	spawn   chan func()
+	*site
+	books   *ledger
+	states  sync.Mutex
 	command []string
 	logs    string
 
 	generation atomic.Int64
 	mu         sync.Mutex
 	armed      *plan
-	process    *os.Process
-	ended      chan struct{}
+	process    *process
 	killed     chan plan
 	complaints []string
 }
@@ -76,8 +68,7 @@ func (h *harness) kills(s step, p phase, generation int64) bool {
 func (h *harness) kill() {
 	done := *h.armed
 	h.armed = nil
-	_ = h.process.Signal(syscall.SIGKILL)
-	<-h.ended
+	h.process.kill()
 	h.generation.Add(1)
 	h.killed <- done
 }
@@ -121,34 +112,17 @@ func (h *harness) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = out.Close() }()
-	cmd := exec.Command(h.command[0], h.command[1:]...)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error, 1)
-	h.spawn <- func() { started <- cmd.Start() }
-	if err := <-started; err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
+	p := h.launch(t, 0, out, h.command)
 	h.mu.Lock()
-	h.process, h.ended = cmd.Process, ended
+	h.process = p
 	h.mu.Unlock()
-	go func() {
-		_ = cmd.Wait()
-		close(ended)
-	}()
 }
 
 // alive tells whether the operator runs.
 func (h *harness) alive() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	select {
-	case <-h.ended:
-		return false
-	default:
-		return true
-	}
+	return h.process.alive()
 }
 
 func (h *harness) stop() {
@@ -156,15 +130,7 @@ func (h *harness) stop() {
 	defer h.mu.Unlock()
 	h.armed = nil
 	if h.process != nil {
-		_ = h.process.Signal(syscall.SIGKILL)
-		<-h.ended
-	}
-}
-
-func (h *harness) spawner() {
-	runtime.LockOSThread()
-	for do := range h.spawn {
-		do()
+		h.process.kill()
 	}
 }
 

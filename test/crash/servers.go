@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -102,21 +103,30 @@ func newKeycloakServer(lifetime time.Duration) (*keycloakServer, error) {
 	}
 	sim.UP42.RotateRefreshTokens(true)
 	sim.UP42.SetRefreshLifetime(time.Hour)
-	endpoint, err := url.Parse(sim.UP42.TokenURL())
+	proxy, err := simProxy(sim.UP42.TokenURL(), sim.CABundle())
+	if err != nil {
+		return nil, err
+	}
+	return &keycloakServer{Handler: proxy, sim: sim}, nil
+}
+
+// simProxy forwards every request to one endpoint of a simulator with this authority.
+func simProxy(endpoint, authority string) (http.Handler, error) {
+	to, err := url.Parse(endpoint)
 	if err != nil {
 		return nil, err
 	}
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM([]byte(sim.CABundle())) {
+	if !roots.AppendCertsFromPEM([]byte(authority)) {
 		return nil, errors.New("the simulator has no certificate")
 	}
-	proxy := &httputil.ReverseProxy{
+	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.Out.URL, r.Out.Host = endpoint, endpoint.Host
+			r.Out.URL, r.Out.Host = to, to.Host
 		},
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
-	}
-	return &keycloakServer{Handler: proxy, sim: sim}, nil
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 32},
+		ErrorLog:  log.New(io.Discard, "", 0),
+	}, nil
 }
 
 func (s *keycloakServer) ClientID() string { return providersim.UP42ClientID }

@@ -71,6 +71,8 @@ type World struct {
 	WatchPatience time.Duration
 	// Election, when set, makes operators that start afterwards compete for one lease.
 	Election *Election
+	// Leads tells the operators whether they may act; nil lets them.
+	Leads func() bool
 	// Network, when set, changes how operators that start afterwards reach providers.
 	Network func(*exchange.Options)
 	// Requests of the operator to the API server, as "verb resource".
@@ -212,7 +214,7 @@ func (w *World) Start() *Instance {
 	settle, err := controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: w.Served(), OperatorNamespace: w.Namespace,
 		Catalog: catalog, Exchanger: sender, Clock: wall, Metrics: counters, Options: options,
-		Sharded: w.Shard != nil, History: history,
+		Sharded: w.Shard != nil, History: history, Leads: w.Leads,
 	})
 	Expect(err).NotTo(HaveOccurred())
 	ended := make(chan struct{})
