@@ -39,7 +39,9 @@ func (g *watchGuard) RoundTrip(r *http.Request) (*http.Response, error) {
 		return resp, err
 	}
 	b := &guardedBody{ReadCloser: resp.Body, patience: g.patience}
+	b.mu.Lock() // it may end before AfterFunc returns
 	b.timer = clock.RealClock{}.AfterFunc(g.patience, b.end)
+	b.mu.Unlock()
 	resp.Body = b
 	return resp, nil
 }
@@ -63,7 +65,7 @@ func (b *guardedBody) end() {
 	b.mu.Lock()
 	b.ended = true
 	b.mu.Unlock()
-	_ = b.Close()
+	_ = b.ReadCloser.Close()
 }
 
 // Read implements io.Reader.
@@ -82,6 +84,6 @@ func (b *guardedBody) Read(p []byte) (int, error) {
 
 // Close implements io.Closer.
 func (b *guardedBody) Close() error {
-	b.timer.Stop()
+	b.timer.Stop() // set before the body was handed out
 	return b.ReadCloser.Close()
 }

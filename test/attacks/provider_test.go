@@ -21,6 +21,7 @@ import (
 // Words that must not be found in anything that is told.
 const (
 	mark     = "mark-8f3a"              // of what a malicious provider says
+	granted  = "grant-21d7"             // the same, where it says which scopes it granted
 	identity = "client-of-6c1d"         // the client_id that it was sent
 	password = "not-to-be-echoed-77e0b" // the client_secret that it was sent
 )
@@ -66,7 +67,7 @@ var _ = Describe("a malicious provider", func() {
 			add(says(status, `{"error":"`+word+`","error_description":"`+word+`","error_uri":"https://`+mark+`"}`))
 			add(says(400, `{"error":{"code":"`+word+`","message":"`+word+`","type":["`+word+`"]}}`))
 			add(says(200, `{"access_token":"ok","token_type":"`+word+`","expires_in":3600}`))
-			add(says(200, `{"access_token":"ok","scope":"read `+word+`","expires_in":3600}`))
+			add(says(200, `{"access_token":"ok","scope":"read `+strings.ReplaceAll(word, mark, granted)+`","expires_in":3600}`))
 			add(says(200, `{"access_token":"`+word+` ","expires_in":"`+word+`"}`))
 			add(says(200, `{"access_token":"ok","expires_at":"`+word+`","refresh_token":"`+word+`"}`))
 		}
@@ -117,7 +118,7 @@ var _ = Describe("a malicious provider", func() {
 				}
 			}
 		}
-		Expect(lines(everything, mark, password)).To(BeEmpty())
+		Expect(lines(everything, mark, granted, password)).To(BeEmpty())
 		Expect(everything).NotTo(MatchRegexp("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]"))
 		var all corev1.SecretList
 		Expect(server.Client.List(ctx, &all, client.InNamespace(w.Namespace))).To(Succeed())

@@ -219,6 +219,7 @@ var _ = Describe("a tenant who may edit ProviderTokens and nothing else", func()
 		w := testworld.New(ctx, server)
 		tenant := newTenant(ctx, w.Namespace)
 		began := logs.mark()
+		treasure := "loot-5e1f22c9" // only the provider has it
 		w.Sim.Generic.Always(providersim.JSON(200, `{"access_token":"AKIA-`+treasure+`","id_token":"id-`+treasure+`","refresh_token":"r-`+treasure+`",
 			"api_key":"`+treasure+`","list":["`+treasure+`","read"],"token_type":"Bearer","scope":"read `+treasure+` `+providersim.GenericClientSecret+`","expires_in":3600}`))
 		pointers := map[string]string{

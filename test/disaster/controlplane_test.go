@@ -51,7 +51,7 @@ func newControlPlane(ctx context.Context) *controlPlane {
 		}
 	})
 	p.start(ctx)
-	p.Server = &testworld.Server{Scheme: server.Scheme, Config: &rest.Config{
+	p.Server = &testworld.Server{Scheme: server.Scheme, Leaks: server.Leaks, Config: &rest.Config{
 		Host: fmt.Sprintf("https://127.0.0.1:%d", p.apiPort), BearerToken: "administrator", QPS: -1,
 		TLSClientConfig: rest.TLSClientConfig{CAFile: p.path("certificates/apiserver.crt")},
 	}}

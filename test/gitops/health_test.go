@@ -36,7 +36,7 @@ func TestHealthOfEveryState(t *testing.T) {
 		// A token that works is Healthy, whatever becomes of refreshes.
 		"live":               {Status: health.HealthStatusHealthy, Message: works},
 		"live-suspended":     {Status: health.HealthStatusHealthy, Message: works + `; refreshing is suspended`},
-		"live-provider-down": {Status: health.HealthStatusHealthy, Message: works + `; warning: sso at sso.example.com:443: the token endpoint failed (HTTP 503); the token in the Secret works until 2100-01-01T13:00:00Z`},
+		"live-provider-down": {Status: health.HealthStatusHealthy, Message: works + `; warning: sso at sso.example.com:443: the token endpoint failed (HTTP 503); check whether the provider has an outage; the token in the Secret works until 2100-01-01T13:00:00Z`},
 		"live-login-frozen": {Status: health.HealthStatusHealthy, Message: worksShort + `; warning: ` + refused +
 			`; the token in the Secret works until 2100-01-01T12:05:00Z; ` + locked + `2100-01-01T12:18:30Z` + changes},
 		"live-credentials-gone": {Status: health.HealthStatusHealthy, Message: works + `; warning: ` + missing + `; the token in the Secret works until 2100-01-01T13:00:00Z`},
@@ -49,13 +49,13 @@ func TestHealthOfEveryState(t *testing.T) {
 		"edited":                       {Status: health.HealthStatusProgressing, Message: `waiting for the operator to look at this spec`},
 		"waiting-for-credentials":      {Status: health.HealthStatusProgressing, Message: missing},
 		"waiting-for-provider":         {Status: health.HealthStatusProgressing, Message: `ClusterTokenProvider "sso" does not exist; create it, or correct providerRef`},
-		"first-token-delayed":          {Status: health.HealthStatusProgressing, Message: `sso at sso.example.com:443: the token endpoint failed (HTTP 503)`},
-		"outdated":                     {Status: health.HealthStatusProgressing, Message: `sso at sso.example.com:443: the token endpoint failed (HTTP 503); the token in the Secret works until 2100-01-01T13:00:00Z`},
+		"first-token-delayed":          {Status: health.HealthStatusProgressing, Message: `sso at sso.example.com:443: the token endpoint failed (HTTP 503); check whether the provider has an outage`},
+		"outdated":                     {Status: health.HealthStatusProgressing, Message: `sso at sso.example.com:443: the token endpoint failed (HTTP 503); check whether the provider has an outage; the token in the Secret works until 2100-01-01T13:00:00Z`},
 		"expired-waiting":              {Status: health.HealthStatusProgressing, Message: `the token in Secret "reports" expired at 2100-01-01T13:00:00Z: ` + missing},
 		"expired-waiting-for-provider": {Status: health.HealthStatusProgressing, Message: `the token in Secret "reports" expired at 2100-01-01T13:00:00Z: ClusterTokenProvider "sso" does not exist; create it, or correct providerRef`},
 
 		// What a workload cannot live with, or nobody but a person can mend.
-		"expired":                               {Status: health.HealthStatusDegraded, Message: `the token in Secret "reports" expired at 2100-01-01T13:00:00Z: sso at sso.example.com:443: the token endpoint failed (HTTP 503)`},
+		"expired":                               {Status: health.HealthStatusDegraded, Message: `the token in Secret "reports" expired at 2100-01-01T13:00:00Z: sso at sso.example.com:443: the token endpoint failed (HTTP 503); check whether the provider has an outage`},
 		"expired-suspended":                     {Status: health.HealthStatusDegraded, Message: `the token in Secret "reports" expired at 2100-01-01T13:00:00Z; refreshing is suspended: set spec.suspend to false`},
 		"expired-suspended-without-credentials": {Status: health.HealthStatusDegraded, Message: `the token in Secret "reports" expired at 2100-01-01T13:00:00Z: ` + missing + `; refreshing is suspended: set spec.suspend to false`},
 		"expired-login-frozen":                  {Status: health.HealthStatusDegraded, Message: `the token in Secret "reports" expired at 2100-01-01T12:05:00Z: ` + refused + `; ` + locked + `2100-01-01T12:18:30Z` + changes},

@@ -165,7 +165,8 @@ patches:
 
 		pod := running(ctx, "app", "reader", "corp-token")
 		refresh(ctx, "app", "corp-token")
-		refresh(ctx, "app", "corp-token")
+		spoilt(ctx, "app", "corp-token")
+		spoilt(ctx, "app", "corp-token")
 		Eventually(func() bool { // the same event again
 			var events eventsv1.EventList
 			Expect(k8s.List(ctx, &events, client.InNamespace("app"))).To(Succeed())
@@ -300,6 +301,17 @@ func refresh(ctx context.Context, namespace, name string) {
 	Eventually(token).WithTimeout(patience).WithPolling(polling).ShouldNot(Equal(before))
 }
 
+// spoilt adds a key to a target, and waits until it is gone.
+func spoilt(ctx context.Context, namespace, name string) {
+	GinkgoHelper()
+	target := &corev1.Secret{ObjectMeta: in(namespace, name, nil)}
+	Expect(k8s.Patch(ctx, target, merge(`{"data":{"spoilt":"eA=="}}`))).To(Succeed())
+	Eventually(func() map[string][]byte {
+		Expect(k8s.Get(ctx, client.ObjectKeyFromObject(target), target)).To(Succeed())
+		return target.Data
+	}).WithTimeout(patience).WithPolling(polling).ShouldNot(HaveKey("spoilt"))
+}
+
 // disowned takes the owner reference from a target, and waits until it is back.
 func disowned(ctx context.Context, namespace, name string) {
 	GinkgoHelper()
@@ -383,7 +395,7 @@ func federated(ctx context.Context, namespace string) *v1alpha1.ProviderToken {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": "federated", "token_type": "Bearer", "expires_in": 3600, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"})
+		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": "token-by-federation-93d1", "token_type": "Bearer", "expires_in": 3600, "issued_token_type": "urn:ietf:params:oauth:token-type:access_token"})
 	}))
 	DeferCleanup(sts.Close)
 	url := sts.URL + "/token"

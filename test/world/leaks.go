@@ -27,6 +27,14 @@ type Leaks struct {
 	public map[string]bool
 }
 
+// besideData is the one place where what a provider said may be: the annotations of a
+// target keep the granted scopes and the token's type, and who reads them may read the
+// token. Credentials must not be there, either.
+const (
+	besideData = "metadata of a Secret"
+	ofAnswer   = " of an answer"
+)
+
 // dumps are rows of hex dumps, as client-go writes bodies that are no text.
 var dumps = regexp.MustCompile(`[0-9a-f]{8} {1,2}((?:[0-9a-f]{2} {1,2}){1,16})`)
 
@@ -129,7 +137,7 @@ func (l *Leaks) Find() []Leak {
 	for place, text := range l.readable() {
 		for i := 0; i+shortest <= len(text); i++ {
 			for _, n := range byStart[[shortest]byte(text[i:i+shortest])] {
-				if bytes.HasPrefix(text[i:], []byte(n.text)) {
+				if bytes.HasPrefix(text[i:], []byte(n.text)) && !(place == besideData && strings.Contains(n.what, ofAnswer)) {
 					found = append(found, Leak{Secret: n.what, Place: place, Around: string(text[max(0, i-160):i])})
 				}
 			}

@@ -118,7 +118,7 @@ func (l *Leaks) object(o runtime.Object) {
 				l.Secret(string(v), "key "+k+" of Secret "+o.Namespace+"/"+o.Name)
 			}
 		}
-		l.json("metadata of a Secret", o.ObjectMeta)
+		l.json(besideData, o.ObjectMeta)
 	case *corev1.ConfigMap:
 		l.json("a ConfigMap", o)
 	case *corev1.Pod:
@@ -216,11 +216,11 @@ func (x listener) answered(a provider.Answer) {
 	}
 	leaves(a.Body, func(field, value string) {
 		if !slices.Contains(harmless(), field) {
-			x.leaks.Secret(value, "field "+field+" of an answer")
+			x.leaks.Secret(value, "field "+field+ofAnswer)
 		}
 	})
 	for _, name := range []string{"Location", "Www-Authenticate", "Set-Cookie"} {
-		x.leaks.Secret(a.Header.Get(name), "header "+name+" of an answer")
+		x.leaks.Secret(a.Header.Get(name), "header "+name+ofAnswer)
 	}
 }
 
