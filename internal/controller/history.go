@@ -46,7 +46,16 @@ func (h historian) RoundTrip(r *http.Request) (*http.Response, error) {
 	q := r.URL.Query()
 	from := q.Get("resourceVersion")
 	plain := q.Get("watch") == "true" || q.Get("watch") == "1"
-	if !plain || from == "" || from == "0" || q.Get("sendInitialEvents") != "" || !older(h.now(r), from) {
+	if !plain || from == "" || from == "0" || q.Get("sendInitialEvents") != "" {
+		return h.next.RoundTrip(r)
+	}
+	now, refused, err := h.now(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case refused != nil:
+		return refused, nil
+	case !older(now, from):
 		return h.next.RoundTrip(r)
 	}
 	h.mu.Lock()
@@ -67,19 +76,24 @@ func (h historian) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// now is the resource version of what r watches; empty when it cannot be had.
-func (h historian) now(r *http.Request) string {
+// now is the resource version of what r watches; empty when the answer does not say.
+// A refusal is one for the watch as well: an API server that has just started refuses
+// everybody for a moment, and the watch right after it could be let through unseen.
+func (h historian) now(r *http.Request) (version string, refused *http.Response, err error) {
 	ask := r.Clone(r.Context())
 	ask.URL.RawQuery = url.Values{"limit": {"1"}}.Encode()
 	ask.Header.Set("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
 	resp, err := h.next.RoundTrip(ask)
 	if err != nil {
-		return ""
+		return "", nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", resp, nil
 	}
 	defer func() { _ = resp.Body.Close() }()
 	var list metav1.PartialObjectMetadataList
-	if resp.StatusCode != http.StatusOK || !strings.Contains(resp.Header.Get("Content-Type"), "json") || json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&list) != nil {
-		return ""
+	if !strings.Contains(resp.Header.Get("Content-Type"), "json") || json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&list) != nil {
+		return "", nil, nil
 	}
-	return list.ResourceVersion
+	return list.ResourceVersion, nil, nil
 }

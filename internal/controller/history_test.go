@@ -23,6 +23,9 @@ var _ = Describe("the history of a cluster", func() {
 			body := ""
 			if r.URL.Query().Get("limit") == "1" {
 				asked++
+				if now == "refused" {
+					return &http.Response{StatusCode: http.StatusForbidden, Body: io.NopCloser(strings.NewReader("{}"))}, nil
+				}
 				Expect(r.Header.Get("Accept")).To(ContainSubstring("PartialObjectMetadataList"), "no content of Secrets is asked for")
 				body = `{"metadata":{"resourceVersion":"` + now + `"}}`
 			}
@@ -44,6 +47,7 @@ var _ = Describe("the history of a cluster", func() {
 		Entry("nothing happened", "?watch=true&resourceVersion=90", "90", 200, 1, 0),
 		Entry("it went back", "?watch=true&resourceVersion=90", "89", 410, 1, 1),
 		Entry("it is not told", "?watch=true&resourceVersion=90", "", 200, 1, 0),
+		Entry("it is not told by an API server that has just started", "?watch=true&resourceVersion=90", "refused", 403, 1, 0),
 		Entry("a first watch", "?watch=true&resourceVersion=0", "89", 200, 0, 0),
 		Entry("a watch that lists", "?watch=true&resourceVersion=90&sendInitialEvents=true", "89", 200, 0, 0),
 		Entry("no watch", "?resourceVersion=90", "89", 200, 0, 0),

@@ -121,7 +121,7 @@ var _ = Describe("a tenant who steers a request", func() {
 		held := map[string]string{"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret}
 		asked := map[string]string{}
 		for i, location := range []string{
-			lure.URL, "//" + lure.Listener.Addr().String(), "/other", "http://169.254.169.254/latest/meta-data/", "https://user:pw@127.0.0.1/", "javascript:alert(1)", "https://a.example/\u202e<script>", strings.Repeat("x", 9000),
+			lure.URL + "/astray", "//" + lure.Listener.Addr().String() + "/astray", "/other", "http://169.254.169.254/latest/meta-data/", "https://user:pw@127.0.0.1/", "javascript:alert(1)", "https://a.example/\u202e<script>", strings.Repeat("x", 9000),
 		} {
 			for _, status := range []int{301, 302, 303, 307, 308} {
 				name := fmt.Sprintf("redirect-%d-%d", i, status)

@@ -147,18 +147,16 @@ func definition(w *testworld.World, spelling int) v1alpha1.ProviderDefinition {
 }
 
 // loginSecret binds a login to a provider, in any namespace.
-func loginSecret(ctx context.Context, w *testworld.World, namespace, name, boundTo, password string) *corev1.Secret {
+func loginSecret(ctx context.Context, w *testworld.World, namespace, name, boundTo, password string) {
 	GinkgoHelper()
-	s := &corev1.Secret{
+	Expect(server.Client.Create(ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: name,
 			Labels:      map[string]string{v1alpha1.CredentialsForLabel: boundTo},
 			Annotations: map[string]string{v1alpha1.AllowedHostsAnnotation: w.Sim.UP42.Address()},
 		},
 		StringData: map[string]string{"username": providersim.UP42Username, "password": password},
-	}
-	Expect(server.Client.Create(ctx, s)).To(Succeed())
-	return s
+	})).To(Succeed())
 }
 
 // wantsLogin is a ProviderToken for a Secret with a login.
@@ -292,7 +290,7 @@ var _ = Describe("a wrong password", func() {
 	DescribeTable("is sent twice in a quarter of an hour at most, whatever happens in which order", func(ctx SpecContext, seed uint64) {
 		w, book := lockoutWorld(ctx)
 		w.Sim.UP42.SetLockout(providersim.Lockout{Failures: 30, Quick: time.Second, Wait: time.Hour})
-		p := &play{World: w, book: book, dice: rand.New(rand.NewPCG(seed, seed)), namespaces: []string{w.Namespace, w.NewNamespace(ctx, nil)}} //nolint:gosec // a plan, not a secret
+		p := &play{World: w, book: book, dice: rand.New(rand.NewPCG(seed, seed)), namespaces: []string{w.Namespace, w.NewNamespace(ctx, nil)}}
 		w.Faults = p.faults
 		p.stop = w.Operator()
 		for i := range 4 {
@@ -340,8 +338,6 @@ func (p *play) faults(next http.RoundTripper) http.RoundTripper {
 		return next.RoundTrip(r)
 	})
 }
-
-func (p *play) namespace() string { return p.namespaces[p.dice.IntN(len(p.namespaces))] }
 
 // copy makes another Secret with the login, and somebody who uses it.
 func (p *play) copy(ctx context.Context, i int) {
@@ -440,7 +436,7 @@ func (p *play) step(ctx context.Context) {
 		p.tell("the provider object is edited")
 		var def v1alpha1.ClusterTokenProvider
 		Expect(server.Client.Get(ctx, client.ObjectKey{Name: p.Cluster("up42")}, &def)).To(Succeed())
-		def.Spec.Limits = &v1alpha1.Limits{Concurrency: int32(1 + p.dice.IntN(9))} //nolint:gosec // small
+		def.Spec.Limits = &v1alpha1.Limits{Concurrency: int32(1 + p.dice.IntN(9))}
 		Expect(server.Client.Update(ctx, &def)).To(Succeed())
 	case 10:
 		p.tell("the operator is killed between sending a login and writing down what came of it")

@@ -60,15 +60,6 @@ func authorize(ctx context.Context, w *testworld.World) string {
 	return answer.Refresh
 }
 
-// state is the Secret that keeps the refresh token of rotating; nil when absent.
-func state(ctx context.Context, w *testworld.World, namespace string) *corev1.Secret {
-	var s corev1.Secret
-	if err := w.Server.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: rotating + "-login-rotation"}, &s); err != nil {
-		return nil
-	}
-	return &s
-}
-
 // refreshes is how many times a refresh token was sent.
 func refreshes(w *testworld.World) int { return w.Sim.UP42.Count(providersim.KindRefreshToken) }
 

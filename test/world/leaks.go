@@ -137,7 +137,7 @@ func (l *Leaks) Find() []Leak {
 	for place, text := range l.readable() {
 		for i := 0; i+shortest <= len(text); i++ {
 			for _, n := range byStart[[shortest]byte(text[i:i+shortest])] {
-				if bytes.HasPrefix(text[i:], []byte(n.text)) && !(place == besideData && strings.Contains(n.what, ofAnswer)) {
+				if bytes.HasPrefix(text[i:], []byte(n.text)) && (place != besideData || !strings.Contains(n.what, ofAnswer)) {
 					found = append(found, Leak{Secret: n.what, Place: place, Around: string(text[max(0, i-160):i])})
 				}
 			}
