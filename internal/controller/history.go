@@ -22,6 +22,28 @@ import (
 type History struct {
 	mu      sync.Mutex
 	onceWas []func()
+	// last is where the last watch of a collection was opened.
+	last map[string]string
+}
+
+func (h *History) reached(collection string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.last[collection]
+}
+
+// reach notes where a watch is opened; empty forgets it.
+func (h *History) reach(collection, version string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if version == "" {
+		delete(h.last, collection)
+		return
+	}
+	if h.last == nil {
+		h.last = map[string]string{}
+	}
+	h.last[collection] = version
 }
 
 // WentBack calls f whenever it was noticed.
@@ -44,9 +66,17 @@ type historian struct {
 // RoundTrip sends r, unless it is a watch from an instant that is still to come.
 func (h historian) RoundTrip(r *http.Request) (*http.Response, error) {
 	q := r.URL.Query()
+	collection := r.URL.Path + "?" + q.Get("labelSelector")
+	watches := q.Get("watch") == "true" || q.Get("watch") == "1"
 	from := q.Get("resourceVersion")
-	plain := q.Get("watch") == "true" || q.Get("watch") == "1"
-	if !plain || from == "" || from == "0" || q.Get("sendInitialEvents") != "" {
+	// A watch that could not be opened again is begun from nothing, and so is a list.
+	anew := !watches || from == "" || from == "0" || q.Get("sendInitialEvents") != ""
+	if anew {
+		from = h.reached(collection)
+	} else {
+		h.reach(collection, from)
+	}
+	if from == "" {
 		return h.next.RoundTrip(r)
 	}
 	now, refused, err := h.now(r)
@@ -58,11 +88,15 @@ func (h historian) RoundTrip(r *http.Request) (*http.Response, error) {
 	case !older(now, from):
 		return h.next.RoundTrip(r)
 	}
+	h.reach(collection, "")
 	h.mu.Lock()
 	told := h.onceWas
 	h.mu.Unlock()
 	for _, f := range told {
 		f()
+	}
+	if anew {
+		return h.next.RoundTrip(r)
 	}
 	status := apierrors.NewResourceExpired("the cluster was put back to an earlier state").ErrStatus
 	status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}

@@ -52,4 +52,30 @@ var _ = Describe("the history of a cluster", func() {
 		Entry("a watch that lists", "?watch=true&resourceVersion=90&sendInitialEvents=true", "89", 200, 0, 0),
 		Entry("no watch", "?resourceVersion=90", "89", 200, 0, 0),
 	)
+
+	DescribeTable("is noticed by who begins anew, because an API server that had just started refused its watch", func(ctx SpecContext, query string) {
+		history, back, status := &controller.History{}, 0, http.StatusForbidden
+		history.WentBack(func() { back++ })
+		sent := history.Wrap(testworld.RoundTripper(func(*http.Request) (*http.Response, error) {
+			body := io.NopCloser(strings.NewReader(`{"metadata":{"resourceVersion":"89"}}`))
+			return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, nil
+		}))
+		ask := func(query string) int {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, collection+query, http.NoBody)
+			Expect(err).NotTo(HaveOccurred())
+			resp, err := sent.RoundTrip(req)
+			Expect(err).NotTo(HaveOccurred())
+			Expect(resp.Body.Close()).To(Succeed())
+			return resp.StatusCode
+		}
+		Expect(ask("?watch=true&resourceVersion=90")).To(Equal(http.StatusForbidden))
+		status = http.StatusOK
+		Expect(ask(query)).To(Equal(http.StatusOK))
+		Expect(back).To(Equal(1))
+		Expect(ask(query)).To(Equal(http.StatusOK))
+		Expect(back).To(Equal(1), "told once")
+	},
+		Entry("by a watch that lists", "?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"),
+		Entry("by a list", "?limit=500&resourceVersion=0"),
+	)
 })
