@@ -19,6 +19,7 @@ func rooms() map[string]string {
 	return map[string]string{
 		"attacks": "test/attacks", "controller": "internal/controller", "exchange": "internal/exchange", "provider": "internal/provider", "target": "internal/target",
 		"consent": "internal/consent", "workload": "internal/workload", "token": "internal/token", "rotation": "internal/rotation", "chart": "test/chart", "main": ".",
+		"privilege": "test/privilege", "leaks": "test/leaks", "world": "test/world", "process": "internal/process",
 	}
 }
 

@@ -77,7 +77,7 @@ func (p *controlPlane) path(name string) string { return filepath.Join(p.folder,
 // run starts a program of the envtest assets.
 func (p *controlPlane) run(name string, args ...string) *exec.Cmd {
 	GinkgoHelper()
-	cmd := exec.Command(filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), name), args...) //nolint:noctx // ended by stop
+	cmd := exec.Command(filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), name), args...)
 	cmd.Dir = p.folder
 	said, err := os.OpenFile(p.path(name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	Expect(err).NotTo(HaveOccurred())
