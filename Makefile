@@ -62,8 +62,8 @@ clean: ## Remove what was built here (not the cache outside the checkout).
 .PHONY: test
 test: ## Run all tests that need no node: unit, property, fuzz seeds, conformance, envtest, chart, image, Argo CD's and Flux's judgement.
 	@hack/tool.sh helm >/dev/null; hack/tool.sh kustomize >/dev/null
-	assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets go test $(race) $(TESTFLAGS) -timeout=20m ./...
-	for module in $(modules); do (cd $$module && GOWORK=off go test $(TESTFLAGS) -timeout=20m ./...) || exit; done
+	assets=$$(hack/kube.sh) && export KUBEBUILDER_ASSETS=$$assets && go test $(race) $(TESTFLAGS) -timeout=20m ./... && \
+		for module in $(modules); do (cd $$module && GOWORK=off go test $(TESTFLAGS) -timeout=20m ./...) || exit; done
 
 .PHONY: e2e
 e2e: ## Run the end-to-end suite on a real cluster: KUBECONFIG's, kind's, or a node of its own (Linux, root).
