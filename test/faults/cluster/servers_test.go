@@ -102,6 +102,7 @@ var _ = Describe("a control plane", Ordered, func() {
 			Skip("needs Linux, to find the API server's process")
 		}
 		api := own.Environment.ControlPlane.GetAPIServer()
+		f.w.MayBeForbidden = true // until an API server that has just started knows its roles
 		kill("--secure-port=" + api.SecureServing.Port)
 		away(f)
 		Expect(api.Start()).To(Succeed())
