@@ -112,11 +112,24 @@ func (c *chronicle) froze(object string, is bool, at time.Time) {
 	}
 }
 
-// frozen are the objects of which that was ever true.
-func (c *chronicle) frozen() []string {
+// frozen are the objects of which that was true for longer than that at a stretch.
+func (c *chronicle) frozen(longer time.Duration, now time.Time) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Sorted(maps.Keys(c.freezes))
+	var found []string
+	for object, all := range c.freezes {
+		if slices.ContainsFunc(all, func(f freeze) bool {
+			until := f.until
+			if until.IsZero() {
+				until = now
+			}
+			return until.Sub(f.from) > longer
+		}) {
+			found = append(found, object)
+		}
+	}
+	slices.Sort(found)
+	return found
 }
 
 func (c *chronicle) saw(v version) {

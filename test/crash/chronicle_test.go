@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -232,5 +233,22 @@ func TestAWindowCountsWhatFallsIntoIt(t *testing.T) {
 		if got := mostWithin(instants, window); got != want {
 			t.Errorf("%s: %d, want %d", window, got, want)
 		}
+	}
+}
+
+func TestOnlyALoginThatIsFrozenForLongerCounts(t *testing.T) {
+	at := func(seconds int) time.Time {
+		return time.Date(2026, time.March, 4, 12, 0, 0, 0, time.UTC).Add(time.Duration(seconds) * time.Second)
+	}
+	c := newChronicle()
+	c.froze("for a moment, twice", true, at(0))
+	c.froze("for a moment, twice", false, at(20))
+	c.froze("for a moment, twice", true, at(21))
+	c.froze("for a moment, twice", false, at(45))
+	c.froze("until it was over", true, at(0))
+	c.froze("until it was over", false, at(31))
+	c.froze("still", true, at(10))
+	if got, want := c.frozen(30*time.Second, at(41)), []string{"still", "until it was over"}; !slices.Equal(got, want) {
+		t.Errorf("frozen: %v, want %v", got, want)
 	}
 }

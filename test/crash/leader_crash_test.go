@@ -148,7 +148,7 @@ func leaderTrial(t *testing.T, s *site, kills int) {
 	covered.print(&text, tokenPost, recordWrite, targetWrite, statusPatch, anyTime)
 	p.printTakeovers(print)
 	p.report(t, p.books.audit(time.Now()), print)
-	print("logins frozen, since two crashes lost one each  %6d", p.judgeFreezes(t))
+	print("logins frozen, since crashes lost their outcomes %6d", p.judgeFreezes(t))
 	t.Logf("leaders killed\n%s", text.String())
 }
 

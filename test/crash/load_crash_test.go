@@ -368,7 +368,7 @@ func loadTrial(t *testing.T, s *site, crashes int) {
 		print("  %-45s %6d", k, people.done[k])
 	}
 	st.report(t, b, print)
-	print("logins frozen, since two crashes lost one each  %6d", st.judgeFreezes(t))
+	print("logins frozen, since crashes lost their outcomes %6d", st.judgeFreezes(t))
 	t.Logf("under load, %s\n%s", time.Since(began).Round(time.Second), text.String())
 }
 
