@@ -142,6 +142,7 @@ func leaderTrial(t *testing.T, s *site, kills int) {
 		p.takeover(t, time.Now())
 		p.settle(ctx, t)
 	}
+	p.stopAll() // a token that is on its way now is on its way at the end of its process
 	o.caughtUp(ctx, t)
 	var text strings.Builder
 	print := printer(&text)
@@ -185,6 +186,7 @@ func pauseTrial(t *testing.T, s *site, pauses int) {
 		covered[how.name]++
 		p.settle(ctx, t)
 	}
+	p.stopAll() // a token that is on its way now is on its way at the end of its process
 	o.caughtUp(ctx, t)
 	var text strings.Builder
 	print := printer(&text)

@@ -357,6 +357,7 @@ func loadTrial(t *testing.T, s *site, crashes int) {
 	close(stop)
 	<-stopped
 	c.settle(ctx, t)
+	st.stopAll() // a token that is on its way now is on its way at the end of its process
 	o.caughtUp(ctx, t)
 	b := st.books.audit(time.Now())
 	var text strings.Builder
