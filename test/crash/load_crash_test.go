@@ -299,6 +299,7 @@ func (c *crowd) bringBack(ctx context.Context, t *testing.T, i int) {
 	t.Helper()
 	m := c.members[i]
 	c.do(t, recreated, m, "", func() error { return c.k8s.Create(ctx, c.wish(m)) })
+	c.do(t, edited, m, "", func() error { return nil }) // its scopes are again what they were before anybody edited them
 	delete(c.away, i)
 }
 
