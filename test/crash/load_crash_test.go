@@ -214,6 +214,7 @@ type crowd struct {
 	random *rand.Rand
 	count  int
 	away   map[int]time.Time // of members: since when
+	scoped map[int]bool      // members whose scopes were edited
 	done   map[kind]int
 }
 
@@ -258,6 +259,7 @@ func (c *crowd) act(ctx context.Context, t *testing.T) {
 		}
 		text, _ := json.Marshal(scopes[c.random.IntN(len(scopes))])
 		c.do(t, edited, m, "", func() error { return c.patch(ctx, pt, `{"spec":{"scopes":%s}}`, text) })
+		c.scoped[i] = true
 	case 1: // nothing that concerns the token
 		c.do(t, "template edited", m, "", func() error {
 			return c.patch(ctx, pt, `{"spec":{"target":{"template":{"metadata":{"labels":{"round":"n%d"}}}}}}`, c.count)
@@ -299,7 +301,10 @@ func (c *crowd) bringBack(ctx context.Context, t *testing.T, i int) {
 	t.Helper()
 	m := c.members[i]
 	c.do(t, recreated, m, "", func() error { return c.k8s.Create(ctx, c.wish(m)) })
-	c.do(t, edited, m, "", func() error { return nil }) // its scopes are again what they were before anybody edited them
+	if c.scoped[i] { // its scopes are again what they were before somebody edited them
+		c.do(t, edited, m, "", func() error { return nil })
+		delete(c.scoped, i)
+	}
 	delete(c.away, i)
 }
 
@@ -338,7 +343,7 @@ func loadTrial(t *testing.T, s *site, crashes int) {
 	}
 	p := st.start(t)
 	c.settle(ctx, t)
-	people := &crowd{cast: c, random: s.random(2), away: map[int]time.Time{}, done: map[kind]int{}}
+	people := &crowd{cast: c, random: s.random(2), away: map[int]time.Time{}, scoped: map[int]bool{}, done: map[kind]int{}}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
