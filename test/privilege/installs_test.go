@@ -165,9 +165,8 @@ patches:
 
 		pod := running(ctx, "app", "reader", "corp-token")
 		refresh(ctx, "app", "corp-token")
-		spoilt(ctx, "app", "corp-token")
-		spoilt(ctx, "app", "corp-token")
-		Eventually(func() bool { // the same event again
+		Eventually(func() bool { // the same event again, of an object that has not changed in between
+			spoilt(ctx, "app", "corp-token")
 			var events eventsv1.EventList
 			Expect(k8s.List(ctx, &events, client.InNamespace("app"))).To(Succeed())
 			return slices.ContainsFunc(events.Items, func(e eventsv1.Event) bool { return e.Series != nil })
