@@ -38,6 +38,8 @@ type facts struct {
 	origin      origin
 	resolved    provider.Resolved
 	credentials provider.Credentials
+	// sources are the Secrets that they are from, and what those say about their end.
+	sources provenance
 	// identity is the ServiceAccount whose token is a credential too; nil when there is none.
 	identity *identity
 	trust    exchange.Trust
@@ -153,7 +155,7 @@ func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *p
 	if f.resolved, err = f.origin.Definition.Resolve(parameters, w.has); err != nil {
 		return f.inputProblem(err)
 	}
-	f.credentials = w.credentials()
+	f.credentials, f.sources = w.credentials(), w.provenance()
 	if p := r.discover(f, w); p != nil {
 		return p
 	}

@@ -58,7 +58,10 @@ func (r *Reconciler) publishOnce(ctx context.Context, f *facts) error {
 		if err := r.mayOwn(ctx, f, f.have, want); err != nil {
 			return err
 		}
-		if saved, err = r.Writer.Apply(ctx, f.have, want); err != nil {
+		_, span := r.Tracer.Continue(ctx, string(f.pt.UID), "publish", f.traced())
+		saved, err = r.Writer.Apply(ctx, f.have, want)
+		span.End(failureClass(err))
+		if err != nil {
 			return r.refuse(f, err, fresh)
 		}
 	}
@@ -192,6 +195,7 @@ func (r *Reconciler) published(f *facts, saved *corev1.Secret, content *target.C
 	if fresh {
 		left, replaced := f.validityLeft()
 		r.Metrics.Published(f.origin.label(), left, replaced)
+		r.countLateness(f)
 	}
 	f.have, f.seen, f.held = saved, target.Observe(f.pt, saved), content
 	p := &published{resourceVersion: saved.ResourceVersion, content: *content}

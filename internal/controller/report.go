@@ -21,16 +21,23 @@ import (
 func (r *Reconciler) report(ctx context.Context, f *facts) error {
 	next := f.pt.DeepCopy()
 	next.Status = r.status(f)
-	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), ready(next))
+	r.Metrics.Token(f.measured(next))
 	if equality.Semantic.DeepEqual(f.pt.Status, next.Status) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt)); err != nil {
+	_, span := r.Tracer.Continue(ctx, string(f.pt.UID), "status", f.traced())
+	err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt))
+	span.End(failureClass(err))
+	r.Metrics.StatusWritten(err)
+	if err != nil {
 		if apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
 			r.bury(f)
 			return nil
 		}
 		return fmt.Errorf("writing status: %w", err)
+	}
+	if f.mem.minted == nil {
+		r.Tracer.Finish(string(f.pt.UID))
 	}
 	r.memory.update(f.pt.UID, func(m *recollection) {
 		m.reported = &reported{resourceVersion: next.ResourceVersion, status: next.Status}
@@ -44,6 +51,7 @@ func (r *Reconciler) bury(f *facts) {
 	r.Scheduler.Cancel(string(f.pt.UID))
 	r.alarms.Set(f.name, time.Time{})
 	r.Metrics.Forget(f.name.Namespace, f.name.Name)
+	r.Tracer.Finish(string(f.pt.UID))
 	r.memory.update(f.pt.UID, func(m *recollection) { m.gone = true })
 }
 
@@ -127,7 +135,7 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 	s.SecretName = f.pt.TargetName()
 	s.Refresh = effective(f.policy)
 	s.Provider = f.providerStatus()
-	s.Token, s.RefreshAt = nil, nil
+	s.Token, s.RefreshAt, s.CredentialExpiresAt = nil, nil, f.credentialExpiresAt()
 	if f.held != nil {
 		t := f.held.Token
 		s.Token = &v1alpha1.TokenStatus{
@@ -168,8 +176,8 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 				"whether the ServiceAccount permits it is found out with the first request")
 			return
 		}
-		set(v1alpha1.CredentialsResolvedCondition, metav1.ConditionTrue, v1alpha1.ReasonResolved,
-			fmt.Sprintf("the credentials for %s are there", f.origin.Name))
+		reason, message := f.resolution()
+		set(v1alpha1.CredentialsResolvedCondition, metav1.ConditionTrue, reason, message)
 	})
 	condition(v1alpha1.TokenIssuedCondition, issuing, func() { f.issued(set) })
 	condition(v1alpha1.SecretPublishedCondition, f.unwritable, func() { f.placed(set) })
@@ -361,7 +369,7 @@ func (r *Reconciler) announce(f *facts, next *v1alpha1.ProviderToken) {
 
 // warn makes the event of a condition that turned false.
 func (r *Reconciler) warn(pt *v1alpha1.ProviderToken, is *metav1.Condition) {
-	if is.Status == metav1.ConditionFalse && !initial(is.Reason) {
+	if (is.Status == metav1.ConditionFalse || foreboding(is.Reason)) && !initial(is.Reason) {
 		r.Events.Eventf(pt, nil, severity(is.Reason), is.Reason, "Refresh", "%s", is.Message)
 	}
 }
