@@ -66,6 +66,8 @@ type facts struct {
 	unwritable *problem
 	// repaired is true when this reconcile mended the target without a new token.
 	repaired bool
+	// refreshed is true when this reconcile wrote a new token.
+	refreshed bool
 
 	inputs string
 	policy schedule.Policy

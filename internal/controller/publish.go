@@ -192,7 +192,7 @@ func (r *Reconciler) mayOwn(ctx context.Context, f *facts, have, want *corev1.Se
 // published remembers a write, so that a cache that lags behind is not believed.
 func (r *Reconciler) published(f *facts, saved *corev1.Secret, content *target.Content, fresh bool) {
 	f.repaired = !fresh && f.have == nil || !fresh && !f.seen.Intact
-	if fresh {
+	if f.refreshed = fresh; fresh {
 		left, replaced := f.validityLeft()
 		r.Metrics.Published(f.origin.label(), left, replaced)
 		r.countLateness(f)

@@ -90,3 +90,13 @@ func failureClass(err error) string {
 	}
 	return "NoAnswer"
 }
+
+// traceStatus is the span of a status that tells what came of an exchange; nil for any other.
+func (r *Reconciler) traceStatus(ctx context.Context, f *facts) *traces.Span {
+	if !f.refreshed && f.mem.failure == nil {
+		return nil
+	}
+	_, span := r.Tracer.Continue(ctx, string(f.pt.UID), "status", f.traced())
+	r.Tracer.Finish(string(f.pt.UID))
+	return span
+}

@@ -25,7 +25,7 @@ func (r *Reconciler) report(ctx context.Context, f *facts) error {
 	if equality.Semantic.DeepEqual(f.pt.Status, next.Status) {
 		return nil
 	}
-	_, span := r.Tracer.Continue(ctx, string(f.pt.UID), "status", f.traced())
+	span := r.traceStatus(ctx, f)
 	err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt))
 	span.End(failureClass(err))
 	r.Metrics.StatusWritten(err)
@@ -35,9 +35,6 @@ func (r *Reconciler) report(ctx context.Context, f *facts) error {
 			return nil
 		}
 		return fmt.Errorf("writing status: %w", err)
-	}
-	if f.mem.minted == nil {
-		r.Tracer.Finish(string(f.pt.UID))
 	}
 	r.memory.update(f.pt.UID, func(m *recollection) {
 		m.reported = &reported{resourceVersion: next.ResourceVersion, status: next.Status}
