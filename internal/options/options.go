@@ -99,7 +99,7 @@ func Parse(args []string, env func(string) string, register ...func(*flag.FlagSe
 	fs.BoolVar(&o.WorkloadIdentity, "workload-identity", false, "let tokens of ServiceAccounts that consent stand for stored credentials (spec.credentials.serviceAccount); needs the rights of config/workload-identity")
 	fs.StringVar(&audiences, "api-audiences", "", "comma-separated `audiences` of the API server, beside the usual ones, that no token is ever requested for; its own flag of that name lists them")
 	fs.BoolVar(&o.ObjectMetrics, "object-metrics", true, "have series for each ProviderToken; false leaves sums by provider and host, for tens of thousands of them")
-	fs.StringVar(&o.AuditLog, "audit-log", AuditStdout, "where one line of JSON for each request to a provider goes, never with a secret: `stdout, stderr, off` or the path of a file; other logs go to stderr")
+	fs.StringVar(&o.AuditLog, "audit-log", AuditStdout, "where one line of JSON for each request to a provider goes, never with a secret: `stdout, stderr, none` or the path of a file; other logs go to stderr")
 	fs.StringVar(&endpoint, "otlp-endpoint", "", "`URL` of an OpenTelemetry collector (OTLP over gRPC) that traces are sent to, such as https://collector.example.com:4317; http is without TLS")
 	fs.BoolVar(&o.Version, "version", false, "print version, commit and the catalog's entries, and exit")
 	for _, add := range register {
@@ -118,7 +118,7 @@ func Parse(args []string, env func(string) string, register ...func(*flag.FlagSe
 	o.APIAudiences = split(audiences)
 	o.OTLPEndpoint, errs[3] = parseOTLP(endpoint)
 	switch o.AuditLog {
-	case "off":
+	case "none":
 		o.AuditLog = ""
 	case "-":
 		o.AuditLog = AuditStdout
@@ -135,7 +135,7 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("--propagation-rate=%d: must be at least 1; leave --propagation off to tell nobody", o.PropagationRate))
 	}
 	if o.AuditLog != "" && o.AuditLog != AuditStdout && o.AuditLog != AuditStderr && !strings.HasPrefix(o.AuditLog, "/") {
-		errs = append(errs, fmt.Errorf("--audit-log=%q: write stdout, stderr, off or an absolute path", o.AuditLog))
+		errs = append(errs, fmt.Errorf("--audit-log=%q: write stdout, stderr, none or an absolute path", o.AuditLog))
 	}
 	if len(o.APIAudiences) > 0 && !o.WorkloadIdentity {
 		errs = append(errs, errors.New("--api-audiences: says for what --workload-identity must request no tokens; set that too, or leave both off"))
