@@ -504,6 +504,7 @@ type FailureStatus struct {
 // +kubebuilder:printcolumn:name="Secret",type=string,priority=1,JSONPath=`.status.secretName`
 // +kubebuilder:printcolumn:name="Credential-Expires",type=string,priority=1,JSONPath=`.status.credentialExpiresAt`
 // +kubebuilder:printcolumn:name="Failure",type=string,priority=1,JSONPath=`.status.failure.reason`
+// +kubebuilder:printcolumn:name="Failing",type=date,priority=1,JSONPath=`.status.failure.since`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="has(self.spec.provider) ? self.metadata.name.size() <= 49 : true",message="a ProviderToken with a provider of its own must have a name of at most 49 characters, so that a credential Secret's label can hold it"
 // +kubebuilder:validation:XValidation:rule="(has(self.spec.target) && has(self.spec.target.secretName) ? self.spec.target.secretName : self.metadata.name) == (has(oldSelf.spec.target) && has(oldSelf.spec.target.secretName) ? oldSelf.spec.target.secretName : oldSelf.metadata.name)",message="target.secretName cannot be changed: create another ProviderToken for the new name, move the workloads, then delete this one"
