@@ -107,7 +107,7 @@ func reasons() []reason {
 			look: []string{"kubectl -n NAMESPACE get serviceaccount ACCOUNT -o jsonpath='{.metadata.annotations}{\"\\n\"}'"}},
 		{name: "DiscoveryFailed", class: person, condition: "`TokenIssued` or `CredentialsResolved` is false", message: `the metadata name another issuer (RFC 8414 §3.3); write issuerURL exactly as the issuer writes itself, with or without a slash at its end`,
 			means: "The issuer's metadata could not be believed, or name no endpoint that can be used.", do: []string{"Correct `issuerURL`, or set `tokenURL` instead."}, look: []string{"curl -sS ISSUER/.well-known/openid-configuration"}},
-		{name: "RequestDenied", class: person, condition: "`TokenIssued` is false", message: `the token endpoint refused the client's credentials ¦(HTTP …); correct ¦client_id and client_secret¦ in the credential Secret`,
+		{name: "RequestDenied", class: person, condition: "`TokenIssued` is false", message: `the token endpoint refused the client's credentials ¦(HTTP …); correct ¦client_id¦ and ¦client_secret¦ in the credential Secret`,
 			means: "The provider answered, and refused: `invalid_client`, `unauthorized_client`, `invalid_scope` or the like. It is asked again after a quarter of an hour, and ever more seldom up to once a day; at once when the Secret or the spec changes.",
 			do: []string{
 				"The client secret was changed or has ended: have a new one made, and write it into the credential Secret.",
