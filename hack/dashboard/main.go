@@ -124,8 +124,26 @@ func (p panel) fields() object {
 	}
 	return object{
 		"defaults":  object{"unit": p.unit, "min": map[bool]any{true: 0, false: nil}[p.stacked], "custom": custom, "thresholds": object{"mode": "absolute", "steps": steps}},
-		"overrides": []object{},
+		"overrides": p.colours(),
 	}
+}
+
+// colours of what is good and bad, whatever else is shown.
+func (p panel) colours() []object {
+	overrides := []object{}
+	if p.kind != "timeseries" {
+		return overrides
+	}
+	for _, c := range [][2]string{
+		{"fresh|success|told", "#73bf69"}, {"pending|suspended|routine", "#8e8e99"}, {"overdue|failing|soon|.*early.*|Throttled", "#f2cc0c"},
+		{".*late.*|Unavailable", "#ff9830"}, {"expired|missing|none|.*expired.*|.*missing.*|LoginDenied|failure", "#f2495c"},
+	} {
+		overrides = append(overrides, object{
+			"matcher":    object{"id": "byRegexp", "options": "/^(" + c[0] + ")$/"},
+			"properties": []object{{"id": "color", "value": object{"mode": "fixed", "fixedColor": c[1]}}},
+		})
+	}
+	return overrides
 }
 
 func (p panel) options() object {

@@ -29,6 +29,8 @@ func rows() []row {
 		{title: "Tokens", height: 8, panels: []panel{
 			{kind: "timeseries", title: "Tokens by state", stacked: true,
 				queries: []query{{`sum by (state) (providertoken_tokens` + ofProvider + `)`, "{{state}}"}}},
+			{kind: "timeseries", title: "Alerts that fire", stacked: true,
+				queries: []query{{`sum by (alertname, severity) (ALERTS{alertname=~"ProviderToken.*", alertstate="firing"})`, "{{alertname}} ({{severity}})"}}},
 			{kind: "timeseries", title: "Failures by reason", stacked: true,
 				queries: []query{{`sum by (reason, phase) (providertoken_failing_tokens` + ofProvider + `)`, "{{reason}} ({{phase}})"}}},
 		}},
@@ -71,7 +73,7 @@ func rows() []row {
 		}},
 		{title: "What fails, and what will", height: 8, panels: []panel{
 			{kind: "table", title: "ProviderTokens whose refresh fails: for how long", unit: "s",
-				queries: []query{{`time() - providertoken_failing_since_timestamp_seconds * on (namespace, name) group_left (provider, host, credential, severity) providertoken_info` + ofProvider, ""}}},
+				queries: []query{{`sort_desc(max by (namespace, name, reason, credential, severity) ((time() - providertoken_failing_since_timestamp_seconds) * on (namespace, name) group_left (credential, severity) providertoken_info` + ofProvider + `))`, ""}}},
 			{kind: "table", title: "Credentials: time until they end", unit: "s",
 				queries: []query{{`sort(min by (provider, credential) (providertoken_credential_expiry_timestamp_seconds` + ofProvider + `) - time())`, ""}}},
 		}},

@@ -10,7 +10,11 @@ import (
 // chart draws lines, or areas on top of each other.
 func (s source) chart(p panel, lines []line) string {
 	const left, base = 52, 14
-	legendRows := 1 + (len(lines)-1)/4
+	letters := 0
+	for _, l := range lines {
+		letters += len(l.name) + 4
+	}
+	legendRows := min(1+letters*6/(p.GridPos.W*unit*2-30), 3)
 	width, height := float64(p.GridPos.W*unit*2-22), float64(p.GridPos.H*unit-6-36-legendRows*15)
 	stacked := p.FieldConfig.Defaults.Custom.Stacking.Mode == "normal"
 	low, high := bounds(lines, stacked)
@@ -30,7 +34,7 @@ func (s source) chart(p panel, lines []line) string {
 	}
 	ground := map[float64]float64{}
 	for i, l := range lines {
-		colour := palette[i%len(palette)]
+		colour := p.colour(i, l.name)
 		for _, part := range parts(l.points) {
 			var over, under []string
 			for _, point := range part {
@@ -50,7 +54,7 @@ func (s source) chart(p panel, lines []line) string {
 	}
 	b.WriteString(`</svg><div class="legend">`)
 	for i, l := range lines {
-		fmt.Fprintf(&b, `<i style="background:%s"></i>%s`, palette[i%len(palette)], l.name)
+		fmt.Fprintf(&b, `<i style="background:%s"></i>%s`, p.colour(i, l.name), l.name)
 	}
 	return b.String() + "</div>"
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,23 +36,79 @@ func main() {
 
 // board is what is read of a dashboard.
 type board struct {
-	Title  string
-	Panels []panel
+	Title  string  `json:"title"`
+	Panels []panel `json:"panels"`
 }
 
 type panel struct {
-	Type, Title string
-	GridPos     struct{ X, Y, W, H int }
-	Targets     []struct{ Expr, LegendFormat string }
+	Type        string   `json:"type"`
+	Title       string   `json:"title"`
+	GridPos     place    `json:"gridPos"`
+	Targets     []target `json:"targets"`
 	FieldConfig struct {
-		Defaults struct {
-			Unit       string
-			Custom     struct{ Stacking struct{ Mode string } }
-			Thresholds struct {
-				Steps []struct{ Value *float64 }
-			}
+		Defaults  defaults   `json:"defaults"`
+		Overrides []override `json:"overrides"`
+	} `json:"fieldConfig"`
+}
+
+type place struct {
+	X int `json:"x"`
+	Y int `json:"y"`
+	W int `json:"w"`
+	H int `json:"h"`
+}
+
+type target struct {
+	Expr         string `json:"expr"`
+	LegendFormat string `json:"legendFormat"`
+}
+
+// override is a colour for the names that match.
+type override struct {
+	Matcher struct {
+		Options string `json:"options"`
+	} `json:"matcher"`
+	Properties []struct {
+		Value struct {
+			FixedColor string `json:"fixedColor"`
+		} `json:"value"`
+	} `json:"properties"`
+}
+
+// colour of the line of that number and name.
+func (p panel) colour(i int, name string) string {
+	for _, o := range p.FieldConfig.Overrides {
+		if match, err := regexp.MatchString(strings.Trim(o.Matcher.Options, "/"), name); err == nil && match {
+			return o.Properties[0].Value.FixedColor
 		}
 	}
+	return palette(i)
+}
+
+type defaults struct {
+	Unit   string `json:"unit"`
+	Custom struct {
+		Stacking struct {
+			Mode string `json:"mode"`
+		} `json:"stacking"`
+	} `json:"custom"`
+	Thresholds struct {
+		Steps []struct {
+			Value *float64 `json:"value"`
+		} `json:"steps"`
+	} `json:"thresholds"`
+}
+
+// answer of Prometheus.
+type answer struct {
+	Error string `json:"error"`
+	Data  struct {
+		Result []struct {
+			Metric map[string]string `json:"metric"`
+			Value  []any             `json:"value"`
+			Values [][]any           `json:"values"`
+		} `json:"result"`
+	} `json:"data"`
 }
 
 // line is one series of a panel.
@@ -101,8 +158,11 @@ table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:3px 6px;
 .legend{line-height:15px}.legend i{display:inline-block;width:12px;height:3px;margin:0 4px 3px 8px}
 text{fill:#8e8e99;font-size:10px}`
 
-// palette are colours that are told apart on dark ground.
-var palette = []string{"#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#37872d", "#8ab8ff", "#c4162a", "#ffee52"}
+// palette is one of several colours that are told apart on dark ground.
+func palette(i int) string {
+	colours := []string{"#73bf69", "#f2cc0c", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#37872d", "#8ab8ff", "#c4162a", "#ffee52"}
+	return colours[i%len(colours)]
+}
 
 type source struct {
 	server   string
@@ -126,24 +186,15 @@ func (s source) query(ctx context.Context, expr string, over bool) ([]line, erro
 		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	var answer struct {
-		Error string
-		Data  struct {
-			Result []struct {
-				Metric map[string]string
-				Value  []any
-				Values [][]any
-			}
-		}
-	}
-	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+	var got answer
+	if err := json.NewDecoder(res.Body).Decode(&got); err != nil {
 		return nil, err
 	}
-	if answer.Error != "" {
-		return nil, fmt.Errorf("%s: %s", expr, answer.Error)
+	if got.Error != "" {
+		return nil, fmt.Errorf("%s: %s", expr, got.Error)
 	}
-	lines := make([]line, 0, len(answer.Data.Result))
-	for _, r := range answer.Data.Result {
+	lines := make([]line, 0, len(got.Data.Result))
+	for _, r := range got.Data.Result {
 		l := line{labels: r.Metric}
 		if r.Value != nil {
 			r.Values = [][]any{r.Value}
@@ -184,10 +235,10 @@ func (s source) draw(ctx context.Context, p panel) (string, error) {
 	case len(lines) == 0:
 		return title + "No data", nil
 	case p.Type == "stat":
-		value, colour := lines[0].points[0][1], palette[0]
+		value, colour := lines[0].points[0][1], palette(0)
 		for _, step := range p.FieldConfig.Defaults.Thresholds.Steps {
 			if step.Value != nil && value >= *step.Value {
-				colour = palette[4]
+				colour = palette(4)
 			}
 		}
 		return fmt.Sprintf(`%s<div class="value" style="color:%s">%s</div>`, title, colour, show(value, p.FieldConfig.Defaults.Unit)), nil
@@ -230,6 +281,9 @@ func show(v float64, unit string) string {
 	text := strconv.FormatFloat(v, 'g', 3, 64)
 	switch unit {
 	case "s":
+		if v >= 48*3600 {
+			return fmt.Sprintf("%.0f days", v/86400)
+		}
 		if v >= 120 {
 			return time.Duration(v * float64(time.Second)).Round(time.Second).String()
 		}

@@ -48,6 +48,7 @@ const (
 	confirmIt   = "kubectl -n NAMESPACE annotate ptok NAME --overwrite providertoken.dev/confirmed-at=\"$(date)\""
 )
 
+//nolint:funlen // a table
 func reasons() []reason {
 	return []reason{
 		{name: "Ready", class: fine, condition: "`Ready` is true", message: `Secret "…" holds a token that works`,

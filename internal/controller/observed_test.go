@@ -199,4 +199,3 @@ func attributesOf(s *tracepb.Span) map[string]string {
 	}
 	return values
 }
-

@@ -1,6 +1,7 @@
 package traces
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"testing"
@@ -68,7 +69,7 @@ func TestSpansReachACollectorWithTheKindOfAFailureAndNothingElse(t *testing.T) {
 	if took := s.GetEndTimeUnixNano() - s.GetStartTimeUnixNano(); took != uint64(time.Second) {
 		t.Errorf("it took %d ns by the clock", took)
 	}
-	if string(spans[1].GetTraceId()) != string(s.GetTraceId()) || string(spans[1].GetParentSpanId()) != string(s.GetSpanId()) {
+	if !bytes.Equal(spans[1].GetTraceId(), s.GetTraceId()) || !bytes.Equal(spans[1].GetParentSpanId(), s.GetSpanId()) {
 		t.Error("they are not one trace")
 	}
 }

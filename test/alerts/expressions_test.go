@@ -51,6 +51,7 @@ func ours(t *testing.T) series {
 		// What controller-runtime and client_golang's collectors add, and Prometheus itself.
 		"leader_election_master_status": {"name"},
 		"process_resident_memory_bytes": nil,
+		"ALERTS":                        {"alertname", "alertstate"},
 	}
 	for _, f := range families {
 		var names []string
