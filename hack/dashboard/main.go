@@ -1,45 +1,36 @@
-// Dashboard writes the Grafana dashboard, config/grafana/providertoken.json. A test in
+// Dashboard writes the Grafana dashboard, config/grafana/providertoken.json, into a tree. A test in
 // test/alerts parses its expressions and looks for their metrics in the operator.
 //
-//	go run ./hack/dashboard [-check]
+//	go run ./hack/dashboard DIRECTORY
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 const file = "config/grafana/providertoken.json"
 
 func main() {
-	check := flag.Bool("check", false, "write nothing; fail when the file is stale")
-	flag.Parse()
-	if err := run(*check); err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "dashboard:", err)
 		os.Exit(1)
 	}
 }
 
-func run(check bool) error {
+func run(args []string) error {
+	if len(args) != 1 {
+		return errors.New("name the directory to write " + file + " into")
+	}
 	fresh, err := render()
 	if err != nil {
 		return err
 	}
-	if !check {
-		return os.WriteFile(file, fresh, 0o644) //nolint:gosec // it is in the repository
-	}
-	have, err := os.ReadFile(file)
-	if err != nil {
-		return fmt.Errorf("%w; run it in the root of the checkout", err)
-	}
-	if !bytes.Equal(have, fresh) {
-		return errors.New(file + " is stale; run: go run ./hack/dashboard")
-	}
-	return nil
+	path := filepath.Join(args[0], file)
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, fresh, 0o600))
 }
 
 func render() ([]byte, error) {

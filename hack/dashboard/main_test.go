@@ -16,7 +16,7 @@ func TestDashboardInConfigIsFresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(have, fresh) {
-		t.Errorf("%s is stale; run: go run ./hack/dashboard", file)
+		t.Errorf("%s is stale; run: make generate", file)
 	}
 }
 

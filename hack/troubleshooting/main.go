@@ -1,14 +1,16 @@
-// Troubleshooting writes docs/troubleshooting.md: a section for each reason that a
+// Troubleshooting writes docs/troubleshooting.md into a tree: a section for each reason that a
 // condition or event can have. Its test compares them with the API's constants, with the
 // texts in the operator's sources, and with the alert rules.
 //
-//	go run ./hack/troubleshooting
+//	go run ./hack/troubleshooting DIRECTORY
 package main
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -23,10 +25,18 @@ var (
 )
 
 func main() {
-	if err := os.WriteFile(file, []byte(page()), 0o644); err != nil { //nolint:gosec // it is in the repository
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "troubleshooting:", err)
 		os.Exit(1)
 	}
+}
+
+func run(args []string) error {
+	if len(args) != 1 {
+		return errors.New("name the directory to write " + file + " into")
+	}
+	path := filepath.Join(args[0], file)
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(page()), 0o600))
 }
 
 // page is the whole page.

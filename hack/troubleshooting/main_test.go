@@ -71,7 +71,7 @@ func TestPageIsFresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(have) != page() {
-		t.Errorf("%s is stale; run: go run ./hack/troubleshooting", file)
+		t.Errorf("%s is stale; run: make generate", file)
 	}
 }
 
