@@ -6,7 +6,6 @@ package alerts
 import (
 	"encoding/json"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"sigs.k8s.io/yaml"
 
+	"github.com/providertoken/operator/config"
 	"github.com/providertoken/operator/internal/metrics"
 )
 
@@ -103,7 +103,9 @@ func TestEveryExpressionIsAboutMetricsThatExist(t *testing.T) {
 			}
 		}
 	}
-	read(t, "../../config/prometheus/prometheus_rule.yaml", &rules, yaml.Unmarshal)
+	if err := yaml.Unmarshal(config.PrometheusRule, &rules); err != nil {
+		t.Fatal(err)
+	}
 	count := 0
 	for _, g := range rules.Spec.Groups {
 		for _, r := range g.Rules {
@@ -117,7 +119,9 @@ func TestEveryExpressionIsAboutMetricsThatExist(t *testing.T) {
 			Targets []struct{ Expr string }
 		}
 	}
-	read(t, "../../config/grafana/providertoken.json", &board, func(b []byte, v any, _ ...yaml.JSONOpt) error { return json.Unmarshal(b, v) })
+	if err := json.Unmarshal(config.Dashboard, &board); err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range board.Panels {
 		for _, target := range p.Targets {
 			known.judge(t, used, "panel "+p.Title, target.Expr)
@@ -133,16 +137,5 @@ func TestEveryExpressionIsAboutMetricsThatExist(t *testing.T) {
 		if !used[strings.TrimSuffix(name, "_bucket")] && !slices.Contains(free, name) {
 			t.Errorf("neither an alert nor the dashboard looks at %s", name)
 		}
-	}
-}
-
-func read(t *testing.T, file string, into any, unmarshal func([]byte, any, ...yaml.JSONOpt) error) {
-	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unmarshal(text, into); err != nil {
-		t.Fatal(err)
 	}
 }
