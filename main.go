@@ -212,8 +212,13 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
 	now := clock.RealClock{}
+	var leads func() bool
+	if o.LeaderElect {
+		leads = term.Running
+	}
 	exchanger, err := exchange.New(exchange.Options{
 		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Internal: clusterAddresses(cfg.Host, os.Getenv), Clock: now,
+		MaySend: leads,
 	})
 	if err != nil {
 		return nil, err
@@ -221,10 +226,6 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *
 	counters, err := metrics.New(ctrlmetrics.Registry)
 	if err != nil {
 		return nil, err
-	}
-	var leads func() bool
-	if o.LeaderElect {
-		leads = term.Running
 	}
 	return controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: o.WatchNamespaces, OperatorNamespace: o.OperatorNamespace,
