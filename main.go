@@ -20,6 +20,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -257,10 +259,23 @@ func shardOf(o options.Options) (labels.Selector, error) {
 	return shard, nil
 }
 
-// leaseName tells shards apart.
+// leaseName tells shards apart. The operator that takes what no other shard names has the
+// same Lease as one without shards, and a longer list of others does not change it: so
+// what was rolled out before ends before what is rolled out now begins.
 func leaseName(selector string) string {
-	if selector == "" {
-		return "providertoken-operator"
+	const name = "providertoken-operator"
+	shard, err := labels.Parse(selector)
+	if err != nil || shard.Empty() {
+		return name // a selector that cannot be read ends the process elsewhere
+	}
+	if all, _ := shard.Requirements(); len(all) == 1 && all[0].Key() == v1alpha1.ShardLabel {
+		values := all[0].ValuesUnsorted()
+		switch q := all[0]; {
+		case q.Operator() == selection.NotIn, q.Operator() == selection.NotEquals, q.Operator() == selection.DoesNotExist:
+			return name
+		case len(values) == 1 && len(validation.IsDNS1123Label(values[0])) == 0:
+			return name + "-shard-" + values[0]
+		}
 	}
 	sum := sha256.Sum256([]byte(selector))
 	return "providertoken-operator-" + hex.EncodeToString(sum[:4])
