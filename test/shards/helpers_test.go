@@ -8,17 +8,21 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/providersim"
+	testworld "github.com/providertoken/operator/test/world"
 )
 
 // matching is a label selector as people write it.
@@ -80,4 +84,29 @@ func (w *fleet) writes(ctx context.Context, pt *v1alpha1.ProviderToken) string {
 		return "one a refresh"
 	}
 	return fmt.Sprint(after)
+}
+
+// sizes are a part of docs/benchmarks/costs.json.
+type sizes struct {
+	TargetBytesBesideTokens, TokenCopies, ProviderTokenBytes, CredentialBytes float64
+}
+
+// estimated are those that docs/scaling.md computes with.
+func estimated() sizes {
+	GinkgoHelper()
+	data, err := os.ReadFile(filepath.Join(testworld.Root(), "docs", "benchmarks", "costs.json"))
+	Expect(err).NotTo(HaveOccurred())
+	var costs struct{ Objects sizes }
+	Expect(json.Unmarshal(data, &costs)).To(Succeed())
+	return costs.Objects
+}
+
+// stored is the size of an object as etcd stores it: built-in kinds in protobuf, others in JSON.
+func stored(ctx context.Context, path, form string) int {
+	GinkgoHelper()
+	clients, err := kubernetes.NewForConfig(server.Config)
+	Expect(err).NotTo(HaveOccurred())
+	data, err := clients.RESTClient().Get().AbsPath(path).SetHeader("Accept", form).DoRaw(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	return len(data)
 }

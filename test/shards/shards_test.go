@@ -314,3 +314,24 @@ var _ = Describe("a shard by the label providertoken.dev/shard", func() {
 		w.all = w.all[:1]
 	}, SpecTimeout(30*time.Second))
 })
+
+var _ = Describe("the sizes of objects that docs/scaling.md computes with", func() {
+	It("are those that etcd stores", func(ctx SpecContext) {
+		w := newFleet(ctx)
+		w.operator("")
+		pt := w.add(ctx, "one", "")
+		w.settle(ctx)
+		w.StepToRefresh(ctx, pt)
+		w.settle(ctx)
+		costs := estimated()
+		token := len(w.Token(ctx, pt))
+		target := stored(ctx, "/api/v1/namespaces/"+w.Namespace+"/secrets/one", "application/vnd.kubernetes.protobuf")
+		object := stored(ctx, "/apis/providertoken.dev/v1alpha1/namespaces/"+w.Namespace+"/providertokens/one", "application/json")
+		login := stored(ctx, "/api/v1/namespaces/"+w.Namespace+"/secrets/generic-login", "application/vnd.kubernetes.protobuf")
+		AddReportEntry("bytes", fmt.Sprint(target, token, object, login))
+		near := func(bytes int) OmegaMatcher { return BeNumerically("~", bytes, bytes/6) }
+		Expect(target - int(costs.TokenCopies)*token).To(near(int(costs.TargetBytesBesideTokens)))
+		Expect(object).To(near(int(costs.ProviderTokenBytes)))
+		Expect(login).To(near(int(costs.CredentialBytes)))
+	}, SpecTimeout(30*time.Second))
+})

@@ -16,8 +16,8 @@ import (
 	"github.com/providertoken/operator/internal/providersim"
 )
 
-// lifetime of the tokens: they are replaced after 20 s.
-const lifetime = 30 * time.Second
+// lifetime of the tokens: they are replaced after 8 s.
+const lifetime = 20 * time.Second
 
 // fleet is a namespace with ProviderTokens of one client, and the books about them.
 type fleet struct {
@@ -68,6 +68,7 @@ func (f *fleet) add(ctx context.Context, name, team string) *v1alpha1.ProviderTo
 		Spec: v1alpha1.ProviderTokenSpec{
 			ProviderRef: &v1alpha1.ProviderReference{Kind: v1alpha1.ClusterProvider, Name: f.namespace},
 			Credentials: &v1alpha1.Credentials{SecretName: "login"},
+			Refresh:     &v1alpha1.RefreshPolicy{MinimumInterval: &metav1.Duration{Duration: time.Second}},
 		},
 	}
 	Expect(server.Client.Create(ctx, pt)).To(Succeed())

@@ -92,6 +92,6 @@ var _ = Describe("real operators", Ordered, func() {
 		AddReportEntry("books", fmt.Sprintf("%+v", b))
 		Expect(b.early).To(BeEmpty(), "replaced before they were due")
 		Expect(b.late).To(BeEmpty(), "replaced after they had expired")
-		Expect(n.of("providertoken-manager-b")).To(BeEmpty())
+		Eventually(func() []*process { return n.of("providertoken-manager-b") }).WithTimeout(soon).WithPolling(poll).Should(BeEmpty())
 	}, SpecTimeout(3*time.Minute))
 })
