@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/providertoken/operator/api/v1alpha1"
@@ -17,7 +18,8 @@ const (
 	// farewell is how long a process that ends in good order tries to publish what its last
 	// exchanges brought. The next leader waits for that.
 	farewell = 8 * time.Second
-	// farewellPause is the time between two rounds of it.
+	// farewellPause is the time between two rounds of it. Both are real time: the process
+	// ends by it.
 	farewellPause = 200 * time.Millisecond
 )
 
@@ -28,16 +30,13 @@ func (r *Reconciler) exchange(ctx context.Context) error {
 	err := r.Scheduler.Run(ctx)
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
-	for left := r.memory.waiting(); len(left) > 0 && !r.deposed(); {
-		if left = r.bringHome(ending, left); len(left) == 0 {
-			break
+	left := r.memory.waiting()
+	_ = wait.PollUntilContextCancel(ending, farewellPause, true, func(ctx context.Context) (bool, error) {
+		if !r.deposed() {
+			left = r.bringHome(ctx, left)
 		}
-		select {
-		case <-ending.Done():
-			left = nil
-		case <-time.After(farewellPause): // real time: the process ends by it
-		}
-	}
+		return len(left) == 0 || r.deposed(), nil
+	}) // what is left then was told by Reconcile's error
 	return err
 }
 
@@ -98,7 +97,10 @@ func (r *Reconciler) depart(ctx context.Context, name types.NamespacedName) erro
 	r.alarms.Set(name, time.Time{})
 	r.Metrics.Forget(name.Namespace, name.Name)
 	if r.Scheduler.Cancel(string(uid)) {
-		return nil // the end of the exchange lets somebody look again
+		// The end of the exchange lets somebody look again; and should the object come back
+		// before, it is seen for the first time.
+		r.memory.update(uid, func(m *recollection) { m.claim = claim{} })
+		return nil
 	}
 	if rec.minted != nil && !rec.gone {
 		if err := r.deliver(ctx, name, uid); err != nil {

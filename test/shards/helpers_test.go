@@ -88,7 +88,10 @@ func (w *fleet) writes(ctx context.Context, pt *v1alpha1.ProviderToken) string {
 
 // sizes are a part of docs/benchmarks/costs.json.
 type sizes struct {
-	TargetBytesBesideTokens, TokenCopies, ProviderTokenBytes, CredentialBytes float64
+	TargetBytesBesideTokens float64 `json:"targetBytesBesideTokens"`
+	TokenCopies             float64 `json:"tokenCopies"`
+	ProviderTokenBytes      float64 `json:"providerTokenBytes"`
+	CredentialBytes         float64 `json:"credentialBytes"`
 }
 
 // estimated are those that docs/scaling.md computes with.
@@ -96,7 +99,9 @@ func estimated() sizes {
 	GinkgoHelper()
 	data, err := os.ReadFile(filepath.Join(testworld.Root(), "docs", "benchmarks", "costs.json"))
 	Expect(err).NotTo(HaveOccurred())
-	var costs struct{ Objects sizes }
+	var costs struct {
+		Objects sizes `json:"objects"`
+	}
 	Expect(json.Unmarshal(data, &costs)).To(Succeed())
 	return costs.Objects
 }

@@ -91,7 +91,8 @@ func (w *fleet) add(ctx context.Context, name, shard string) *v1alpha1.ProviderT
 func (w *fleet) move(ctx context.Context, pt *v1alpha1.ProviderToken, shard string) {
 	GinkgoHelper()
 	w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
-		if delete(pt.Labels, v1alpha1.ShardLabel); shard != "" {
+		delete(pt.Labels, v1alpha1.ShardLabel)
+		if shard != "" {
 			pt.Labels = map[string]string{v1alpha1.ShardLabel: shard}
 		}
 	})

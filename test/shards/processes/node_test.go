@@ -177,7 +177,8 @@ func (n *node) tell(ctx context.Context, d *appsv1.Deployment) {
 	}
 	next := d.DeepCopy()
 	next.Status = want
-	if err := server.Client.Status().Patch(ctx, next, client.MergeFrom(d)); client.IgnoreNotFound(err) != nil {
+	err := client.IgnoreNotFound(server.Client.Status().Patch(ctx, next, client.MergeFrom(d)))
+	if err != nil {
 		Expect(ctx.Err()).To(HaveOccurred(), "writing a Deployment's status: %v", err)
 	}
 }
