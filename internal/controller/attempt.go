@@ -127,7 +127,7 @@ func (r *Reconciler) run(uid types.UID) func(context.Context) exchange.Outcome {
 
 // wanted tells whether an exchange should be under way now.
 func (r *Reconciler) wanted(f *facts) bool {
-	if f.need() == "" || f.mem.minted != nil || f.pt.Spec.Suspend || f.blocked != nil || f.unwritable != nil {
+	if f.need() == "" || f.mem.minted != nil || f.pt.Spec.Suspend || f.blocked != nil || f.unwritable != nil || f.yields() {
 		return false
 	}
 	return (f.retryDue() || r.outage(f)) && f.turnAt().IsZero()

@@ -67,6 +67,9 @@ type facts struct {
 
 	inputs string
 	policy schedule.Policy
+
+	// tenure is whether this operator serves the object, or another one that selects it, too.
+	tenure tenure
 }
 
 // gather reads what the reconcile is about. It asks the caches; the API server
@@ -96,6 +99,7 @@ func (r *Reconciler) gather(ctx context.Context, pt *v1alpha1.ProviderToken) (*f
 	if f.live() {
 		f.blocked = f.blocked.until(f.held.Token.ExpiresAt)
 	}
+	f.tenure = r.tenure(f)
 	return f, nil
 }
 

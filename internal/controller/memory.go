@@ -73,6 +73,8 @@ type recollection struct {
 	handled string
 	// turns are the exchanges that were made out of turn.
 	turns turns
+	// claim is what is known of other operators that select it.
+	claim claim
 }
 
 // memory holds a recollection for each UID. Its methods may be called from any goroutine.

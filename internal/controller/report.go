@@ -22,9 +22,11 @@ func (r *Reconciler) report(ctx context.Context, f *facts) error {
 	next := f.pt.DeepCopy()
 	next.Status = r.status(f)
 	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), ready(next))
-	if equality.Semantic.DeepEqual(f.pt.Status, next.Status) {
+	f.tenure.claim(next)
+	if !f.tenure.serves || equality.Semantic.DeepEqual(f.pt.Status, next.Status) {
 		return nil
 	}
+	f.tenure.sign(next)
 	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt)); err != nil {
 		if apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
 			r.bury(f)

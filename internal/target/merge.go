@@ -31,7 +31,7 @@ func merge(have, want *corev1.Secret) *corev1.Secret {
 	merged := have.DeepCopy()
 	merged.Type = want.Type
 	merged.Data = want.DeepCopy().Data
-	merged.Labels = replaceKeys(merged.Labels, templated(before.Labels), want.Labels)
+	merged.Labels = replaceKeys(merged.Labels, append(templated(before.Labels), v1alpha1.ShardLabel), want.Labels)
 	merged.Annotations = replaceKeys(merged.Annotations, append(templated(before.Annotations), ownAnnotations()...), want.Annotations)
 	merged.OwnerReferences = mergeOwners(merged.OwnerReferences, want)
 	return merged
