@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -118,8 +119,8 @@ func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
 
 // resolve makes every choice that the definition leaves open, with the credentials that are there.
 func (r *Reconciler) resolve(ctx context.Context, f *facts) (*problem, error) {
-	parameters := map[string]string{}
-	if ref := f.pt.Spec.ProviderRef; ref != nil && ref.Parameters != nil {
+	var parameters map[string]string
+	if ref := f.pt.Spec.ProviderRef; ref != nil {
 		parameters = textMap(ref.Parameters)
 	}
 	if wantsProvisioning(f.pt) {
@@ -129,7 +130,7 @@ func (r *Reconciler) resolve(ctx context.Context, f *facts) (*problem, error) {
 		}
 		if there {
 			if step := f.origin.Definition.Provisioning; step != nil {
-				parameters["method"] = step.To
+				parameters = withMethod(parameters, step.To)
 			}
 			return r.choose(f, w, parameters), nil
 		}
@@ -144,16 +145,30 @@ func (r *Reconciler) resolve(ctx context.Context, f *facts) (*problem, error) {
 	return r.choose(f, w, parameters), nil
 }
 
+// withMethod is parameters with that method.
+func withMethod(parameters map[string]string, name string) map[string]string {
+	all := maps.Clone(parameters)
+	if all == nil {
+		all = map[string]string{}
+	}
+	all["method"] = name
+	return all
+}
+
 // choose settles how a token is asked for with the credentials in w.
 func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *problem {
 	if p := w.unknownKey(); p != nil {
 		return p
 	}
-	var err error
-	if f.resolved, err = f.origin.Definition.Resolve(parameters, w.has); err != nil {
+	f.credentials = w.credentials()
+	chosen, err := f.origin.Definition.resolve(parameters, func(canonical string) bool {
+		_, held := f.credentials[canonical]
+		return held || w.promises(canonical)
+	})
+	if err != nil {
 		return f.inputProblem(err)
 	}
-	f.credentials = w.credentials()
+	f.resolved = *chosen
 	if p := r.discover(f, w); p != nil {
 		return p
 	}
@@ -236,7 +251,7 @@ func (r *Reconciler) observe(ctx context.Context, f *facts) error {
 	}
 	var cached corev1.Secret
 	key := client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()}
-	err := r.Targets.Get(ctx, key, &cached)
+	err := r.Targets.Get(ctx, key, &cached, client.UnsafeDisableDeepCopy) // nobody changes it: writes are merged into copies
 	switch {
 	case apierrors.IsNotFound(err):
 		// Absent, or there without our label, or the cache is late: only a live read can tell.
