@@ -66,9 +66,13 @@ type facts struct {
 	// repaired is true when this reconcile mended the target without a new token.
 	repaired bool
 
-	inputs string
-	policy schedule.Policy
+	inputs  string
+	policy  schedule.Policy
+	planned planned
 }
+
+// planned is when a token is to be replaced, so that it is computed once.
+type planned struct{ issued, expires, at time.Time }
 
 // gather reads what the reconcile is about. It asks the caches; the API server
 // only where they cannot know.
@@ -178,11 +182,39 @@ func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *p
 	if p := f.trusted(w); p != nil || f.resolved.NeedsDiscovery() {
 		return p
 	}
-	// A request that cannot be made is found now, not in the queue.
-	if _, err := f.resolved.NewRequest(f.rehearsal()); err != nil {
-		return f.inputProblem(err)
+	// A request that cannot be made is found now, not in the queue. To sign for it takes long.
+	if this := f.rehearsed(chosen, w); this.chosen == nil || this != f.mem.rehearsed {
+		if _, err := f.resolved.NewRequest(f.rehearsal()); err != nil {
+			return f.inputProblem(err)
+		}
+		r.memory.update(f.pt.UID, func(m *recollection) { m.rehearsed = this })
 	}
 	return f.prepareRotation(w)
+}
+
+// rehearsed is what a request was made with that was not sent. The zero value is of none.
+type rehearsed struct {
+	chosen  *provider.Resolved
+	secrets string
+	inputs  string
+}
+
+// rehearsed is what a request would be made with now; zero where it depends on more than
+// that, as on the time, for a certificate expires.
+func (f *facts) rehearsed(chosen *provider.Resolved, w wallet) rehearsed {
+	_, certified := f.credentials[provider.CredCertificate]
+	if certified || f.issuer != nil || f.identity != nil || w.made != nil {
+		return rehearsed{}
+	}
+	var secrets string
+	for _, name := range w.from.names() {
+		s := w.secrets[name]
+		if s == nil || s.ResourceVersion == "" {
+			return rehearsed{}
+		}
+		secrets += string(s.UID) + "/" + s.ResourceVersion + " "
+	}
+	return rehearsed{chosen, secrets, f.inputs}
 }
 
 // trusted decides whether the credentials may be sent to the endpoint, and how far it is trusted.
@@ -333,7 +365,10 @@ func (f *facts) refreshAt() time.Time {
 	if f.held == nil {
 		return time.Time{}
 	}
-	return refreshAt(f.pt, f.held.Token.IssuedAt, f.held.Token.ExpiresAt)
+	if t := f.held.Token; f.planned.issued != t.IssuedAt || f.planned.expires != t.ExpiresAt {
+		f.planned = planned{t.IssuedAt, t.ExpiresAt, refreshAt(f.pt, t.IssuedAt, t.ExpiresAt)}
+	}
+	return f.planned.at
 }
 
 func refreshAt(pt *v1alpha1.ProviderToken, issued, expires time.Time) time.Time {
@@ -422,7 +457,7 @@ func inputs(pt *v1alpha1.ProviderToken) string {
 		Scopes      []v1alpha1.Scope             `json:"scopes,omitempty"`
 		Audience    string                       `json:"audience,omitempty"`
 		Resources   []string                     `json:"resources,omitempty"`
-	}{pt.Spec.ProviderRef.DeepCopy(), pt.Spec.Provider.DeepCopy(), pt.Spec.Credentials, pt.Spec.Scopes, pt.Spec.Audience, pt.Spec.Resources}
+	}{shallow(pt.Spec.ProviderRef), shallow(pt.Spec.Provider), pt.Spec.Credentials, pt.Spec.Scopes, pt.Spec.Audience, pt.Spec.Resources}
 	if fixed.Ref != nil && fixed.Ref.Kind == "" {
 		fixed.Ref.Kind = v1alpha1.BuiltinProvider
 	}
@@ -435,4 +470,13 @@ func inputs(pt *v1alpha1.ProviderToken) string {
 	}
 	sum := sha256.Sum256(data)
 	return inputsVersion + hex.EncodeToString(sum[:16])
+}
+
+// shallow is a copy whose fields can be set without changing the original.
+func shallow[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
 }

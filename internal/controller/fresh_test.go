@@ -185,8 +185,8 @@ func settle(tb testing.TB, ref v1alpha1.ProviderReference) *settled {
 	if o := r.run(pt.UID)(tb.Context()); o.Kind != "" {
 		tb.Fatalf("no token was issued: %+v", o)
 	}
-	was.look(tb) // publishes and tells
-	was.look(tb) // sees that it is so
+	was.look(tb)                                                                                // publishes and tells
+	was.look(tb)                                                                                // sees that it is so
 	if !ready(s.objects[s.key(pt, client.ObjectKeyFromObject(pt))].(*v1alpha1.ProviderToken)) { //nolint:errcheck,forcetypeassert // it is one
 		tb.Fatal("the ProviderToken is not ready")
 	}
@@ -211,8 +211,8 @@ func freshObjects() map[string]struct {
 		ref   v1alpha1.ProviderReference
 		bound float64
 	}{
-		"builtin": {v1alpha1.ProviderReference{Name: "PlantPredict"}, 10000},
-		"cluster": {v1alpha1.ProviderReference{Kind: v1alpha1.ClusterProvider, Name: "corp"}, 10000},
+		"builtin": {v1alpha1.ProviderReference{Name: "PlantPredict"}, 155},
+		"cluster": {v1alpha1.ProviderReference{Kind: v1alpha1.ClusterProvider, Name: "corp"}, 160},
 	}
 }
 

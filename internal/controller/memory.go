@@ -71,6 +71,8 @@ type recollection struct {
 	provisioned *provisioned
 	// handled is the last refresh request that a definite failure used up.
 	handled string
+	// rehearsed is what a request was last made with for which it is known that it can be.
+	rehearsed rehearsed
 	// turns are the exchanges that were made out of turn.
 	turns turns
 }
@@ -118,7 +120,7 @@ func (m *memory) rewind() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.byUID {
-		r.reported = nil
+		r.reported, r.rehearsed = nil, rehearsed{}
 		if r.published != nil {
 			r.published = &published{content: r.published.content}
 		}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,13 +18,14 @@ import (
 
 // report turns facts into status with at most one write, and then into events.
 func (r *Reconciler) report(ctx context.Context, f *facts) error {
-	next := f.pt.DeepCopy()
-	next.Status = r.status(f)
-	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), ready(next))
-	if equality.Semantic.DeepEqual(f.pt.Status, next.Status) {
+	told := r.status(f)
+	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), meta.IsStatusConditionTrue(told.Conditions, v1alpha1.ReadyCondition))
+	if sameStatus(&f.pt.Status, &told) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt)); err != nil {
+	next := f.pt.DeepCopy()
+	next.Status = told
+	if err := r.Client.Status().Patch(ctx, next, statusPatch{&f.pt.Status}); err != nil {
 		if apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
 			r.bury(f)
 			return nil
