@@ -282,10 +282,10 @@ func (f *facts) kstatus(s *v1alpha1.ProviderTokenStatus, isReady bool, p *proble
 	if stalled {
 		set(v1alpha1.StalledCondition, metav1.ConditionTrue, p.reason(f), p.Message)
 	} else {
-		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.StalledCondition)
+		removeCondition(&s.Conditions, v1alpha1.StalledCondition)
 	}
 	if isReady || stalled || f.pt.Spec.Suspend {
-		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ReconcilingCondition)
+		removeCondition(&s.Conditions, v1alpha1.ReconcilingCondition)
 		return
 	}
 	reason, message := f.notReady(p)

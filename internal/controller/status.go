@@ -3,6 +3,7 @@ package controller
 import (
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
@@ -52,6 +53,13 @@ func both[T any](a, b *T, same func(a, b *T) bool) bool {
 		return a == b
 	}
 	return same(a, b)
+}
+
+// removeCondition is meta.RemoveStatusCondition, which copies all others even where there is nothing to remove.
+func removeCondition(conditions *[]metav1.Condition, kind string) {
+	if meta.FindStatusCondition(*conditions, kind) != nil {
+		meta.RemoveStatusCondition(conditions, kind)
+	}
 }
 
 // statusPatch is the merge patch from one status to another. It looks at nothing else:
