@@ -281,9 +281,7 @@ func (r *Reconciler) observe(ctx context.Context, f *facts) error {
 	if err := target.Check(f.pt.Spec.Target); err != nil {
 		f.unwritable = targetProblem(err)
 	}
-	var cached corev1.Secret
-	key := client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()}
-	err := r.Targets.Get(ctx, key, &cached, client.UnsafeDisableDeepCopy) // nobody changes it: writes are merged into copies
+	cached, lagging, err := r.cachedTarget(ctx, f)
 	switch {
 	case apierrors.IsNotFound(err):
 		// Absent, or there without our label, or the cache is late: only a live read can tell.
@@ -291,19 +289,38 @@ func (r *Reconciler) observe(ctx context.Context, f *facts) error {
 	case err != nil:
 		return fmt.Errorf("reading target Secret: %w", err)
 	}
-	if f.mem.published != nil && older(cached.ResourceVersion, f.mem.published.resourceVersion) {
+	if lagging {
 		f.lagging = true
-		f.have, f.seen = &cached, target.Observe(f.pt, &cached)
+		f.have, f.seen = cached, target.Observe(f.pt, cached)
 		f.held = &f.mem.published.content
 		return nil
 	}
-	f.see(&cached)
+	f.see(cached)
 	if f.mem.published == nil && !f.mem.looked && f.need() != "" {
 		// Before the first mint of an object in a process: another one may just have published.
 		return r.observeLive(ctx, f)
 	}
 	r.adopt(f)
 	return nil
+}
+
+// cachedTarget is the target in the cache, and whether that lags behind our own last
+// write. Then the echo of that write is awaited: said before the second look, so that it
+// cannot come between the two unheard.
+func (r *Reconciler) cachedTarget(ctx context.Context, f *facts) (cached *corev1.Secret, lagging bool, err error) {
+	key := client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()}
+	for range 2 {
+		cached = &corev1.Secret{}
+		// Nobody changes it: writes are merged into copies.
+		if err := r.Targets.Get(ctx, key, cached, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, false, err
+		}
+		if f.mem.published == nil || !older(cached.ResourceVersion, f.mem.published.resourceVersion) {
+			return cached, false, nil
+		}
+		r.memory.update(f.pt.UID, func(m *recollection) { m.awaited = true })
+	}
+	return cached, true, nil
 }
 
 func (r *Reconciler) observeLive(ctx context.Context, f *facts) error {

@@ -65,6 +65,9 @@ type recollection struct {
 	ahead time.Duration
 	// gone is true when the API server does not have the ProviderToken any more.
 	gone bool
+	// awaited is true while a reconcile saw that the cache does not show the last write to
+	// the target, and may have left something undone until it does.
+	awaited bool
 	// looked is true once the target was read live in this process.
 	looked bool
 	// provisioned are credentials that are not in the cache yet.
