@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/providertoken/operator/api/v1alpha1"
@@ -196,7 +197,9 @@ func settle(tb testing.TB, ref v1alpha1.ProviderReference) *settled {
 
 func (s *settled) look(tb testing.TB) {
 	tb.Helper()
-	if _, err := s.Reconcile(tb.Context(), s.request); err != nil {
+	// As a manager's logger does, it says nothing of what is only for looking closer.
+	ctx := log.IntoContext(tb.Context(), logr.Discard())
+	if _, err := s.Reconcile(ctx, s.request); err != nil {
 		tb.Fatal(err)
 	}
 }

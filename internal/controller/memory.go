@@ -117,6 +117,15 @@ func (m *memory) update(uid types.UID, change func(*recollection)) {
 	}
 }
 
+// shown forgets the status that was written, now that the cache shows it or a later one.
+func (m *memory) shown(uid types.UID, resourceVersion string) {
+	m.update(uid, func(r *recollection) {
+		if r.reported != nil && !older(resourceVersion, r.reported.resourceVersion) {
+			r.reported = nil
+		}
+	})
+}
+
 // rewind forgets which resource versions were written: the cluster was put back to an
 // earlier state, so that what is smaller is not older any more.
 func (m *memory) rewind() {

@@ -49,7 +49,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, cre
 	}
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("providertoken").
-		For(&v1alpha1.ProviderToken{}, builder.WithPredicates(edited())).
+		For(&v1alpha1.ProviderToken{}, builder.WithPredicates(r.edited())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: r.Options.MaxConcurrentReconciles,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFloor, retryCeiling),
@@ -77,8 +77,9 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, cre
 
 // edited lets through what a person did to a ProviderToken: spec edits,
 // refresh requests and confirmations, and not the operator's own status writes nor other metadata.
-func edited() predicate.Predicate {
+func (r *Reconciler) edited() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		r.memory.shown(e.ObjectNew.GetUID(), e.ObjectNew.GetResourceVersion())
 		const asked, confirmed = v1alpha1.RefreshRequestedAtAnnotation, v1alpha1.ConfirmAnnotation
 		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
 			e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
