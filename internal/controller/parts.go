@@ -106,6 +106,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 			if err := logins.Sweep(ctx); err != nil {
 				log.Error(err, "clearing old login records")
 			}
+			r.Rotation.Sweep()
 			select {
 			case <-ctx.Done():
 				return nil
