@@ -56,6 +56,9 @@ type facts struct {
 	// have is the target as observed; nil when absent.
 	have *corev1.Secret
 	seen target.Observation
+	// unseen is true while the target must be read live before a token is asked for, and
+	// looked once it was.
+	unseen, looked bool
 	// lagging is true while the cache has not caught up with our own last write.
 	lagging bool
 	// held is the newest token known for this object, in the target or in memory;
@@ -283,6 +286,10 @@ func (r *Reconciler) observe(ctx context.Context, f *facts) error {
 	}
 	cached, lagging, err := r.cachedTarget(ctx, f)
 	switch {
+	case apierrors.IsNotFound(err) && r.absentForNow(f):
+		f.see(nil)
+		f.unseen = !f.mem.looked
+		return nil
 	case apierrors.IsNotFound(err):
 		// Absent, or there without our label, or the cache is late: only a live read can tell.
 		return r.observeLive(ctx, f)
@@ -323,7 +330,22 @@ func (r *Reconciler) cachedTarget(ctx context.Context, f *facts) (cached *corev1
 	return cached, true, nil
 }
 
+// absentForNow tells that a target which is not in the cache need not be looked for yet:
+// before a first token is asked for, the rehearsal of its creation finds it; and when
+// that token is there, its creation does. Both lead to a live read. So a first token
+// costs none, as a rule.
+func (r *Reconciler) absentForNow(f *facts) bool {
+	if f.mem.published != nil || f.unwritable != nil {
+		return false
+	}
+	if f.mem.minted != nil {
+		return f.mem.looked
+	}
+	return f.mem.failure == nil && f.blocked == nil && !f.pt.Spec.Suspend && f.turnAt().IsZero()
+}
+
 func (r *Reconciler) observeLive(ctx context.Context, f *facts) error {
+	f.unseen, f.looked = false, true
 	live, err := r.Writer.Get(ctx, client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()})
 	if err != nil {
 		return fmt.Errorf("reading target Secret: %w", err)

@@ -39,6 +39,10 @@ type shelf struct {
 	objects       map[string]client.Object
 	writes, reads int
 	version       int
+	// hidden are not in the caches.
+	hidden map[string]bool
+	// noDryRuns is an admission webhook that is unfit for them.
+	noDryRuns bool
 }
 
 func (s *shelf) key(o client.Object, key client.ObjectKey) string {
@@ -61,7 +65,7 @@ func (c cached) Get(_ context.Context, key client.ObjectKey, out client.Object, 
 	var o client.GetOptions
 	o.ApplyOptions(opts)
 	found, exists := c.shelf.objects[c.shelf.key(out, key)]
-	if !exists {
+	if !exists || c.Client != c.shelf && c.shelf.hidden[c.shelf.key(out, key)] {
 		return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
 	}
 	if o.UnsafeDisableDeepCopy == nil || !*o.UnsafeDisableDeepCopy {
@@ -88,10 +92,14 @@ func (s statusShelf) Patch(_ context.Context, o client.Object, _ client.Patch, _
 // Get reads live.
 func (s *shelf) Get(_ context.Context, key client.ObjectKey, out client.Object, _ ...client.GetOption) error {
 	s.reads++
-	return cached{shelf: s}.Get(context.Background(), key, out)
+	return cached{Client: s, shelf: s}.Get(context.Background(), key, out)
 }
 
 func (s *shelf) Create(_ context.Context, o client.Object, opts ...client.CreateOption) error {
+	if _, exists := s.objects[s.key(o, client.ObjectKeyFromObject(o))]; exists {
+		s.writes++
+		return apierrors.NewAlreadyExists(schema.GroupResource{}, o.GetName())
+	}
 	return s.save(o, (&client.CreateOptions{}).ApplyOptions(opts).DryRun)
 }
 
@@ -101,6 +109,9 @@ func (s *shelf) Update(_ context.Context, o client.Object, opts ...client.Update
 
 func (s *shelf) save(o client.Object, dry []string) error {
 	s.writes++
+	if len(dry) > 0 && s.noDryRuns {
+		return apierrors.NewBadRequest("a webhook knows no dry runs")
+	}
 	if len(dry) > 0 {
 		return nil
 	}
@@ -191,6 +202,9 @@ func settle(tb testing.TB, ref v1alpha1.ProviderReference) *settled {
 	if !ready(s.objects[s.key(pt, client.ObjectKeyFromObject(pt))].(*v1alpha1.ProviderToken)) { //nolint:errcheck,forcetypeassert // it is one
 		tb.Fatal("the ProviderToken is not ready")
 	}
+	if s.reads != 0 || s.writes != 4 {
+		tb.Fatalf("the first token cost %d reads and %d writes; it should be a rehearsal, the target, and status before and after", s.reads, s.writes)
+	}
 	s.reads, s.writes = 0, 0
 	return was
 }
@@ -240,6 +254,37 @@ func TestTheReconcileOfAFreshObjectAllocatesLittle(t *testing.T) {
 			s := settle(t, c.ref)
 			if got := testing.AllocsPerRun(20, func() { s.look(t) }); got > c.bound {
 				t.Errorf("%v allocations, and %v are enough", got, c.bound)
+			}
+		})
+	}
+}
+
+// Before the first mint in a process, it has to be certain that there is no token yet.
+func TestATargetThatTheCacheDoesNotShowIsFoundBeforeATokenIsAskedFor(t *testing.T) {
+	const uid = "5f0c6b1e-0000-4000-8000-000000000001"
+	for name, c := range map[string]struct {
+		noDryRuns, gone bool
+		asks            int
+		reads, writes   int
+	}{
+		"by the rehearsal of its creation":           {asks: 0, reads: 1, writes: 1},
+		"by a read, where that is not possible":      {noDryRuns: true, asks: 0, reads: 1, writes: 1},
+		"or is not there, which the rehearsal shows": {gone: true, asks: 1, reads: 0, writes: 2},
+		"or is not there, which a read shows":        {gone: true, noDryRuns: true, asks: 1, reads: 1, writes: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := settle(t, v1alpha1.ProviderReference{Name: "PlantPredict"})
+			key := s.shelf.key(&corev1.Secret{}, s.request.NamespacedName)
+			s.memory, s.noDryRuns, s.hidden = newMemory(), c.noDryRuns, map[string]bool{key: true}
+			if c.gone {
+				delete(s.objects, key)
+			}
+			s.look(t)
+			if got := s.Scheduler.Stats().Queued; got != c.asks || s.reads != c.reads || s.writes != c.writes {
+				t.Errorf("%d tokens are asked for, with %d reads and %d writes; want %d, %d, %d", got, s.reads, s.writes, c.asks, c.reads, c.writes)
+			}
+			if !c.gone && !s.memory.of(s.request.NamespacedName, uid).looked {
+				t.Error("nobody looked")
 			}
 		})
 	}
