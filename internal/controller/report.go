@@ -20,7 +20,7 @@ import (
 func (r *Reconciler) report(ctx context.Context, f *facts) error {
 	told := r.status(f)
 	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), meta.IsStatusConditionTrue(told.Conditions, v1alpha1.ReadyCondition))
-	if sameStatus(&f.pt.Status, &told) {
+	if sameStatus(&f.pt.Status, &told) || r.canWait(f, told) {
 		return nil
 	}
 	next := f.pt.DeepCopy()

@@ -32,6 +32,19 @@ func sameStatus(a, b *v1alpha1.ProviderTokenStatus) bool {
 		})
 }
 
+// canWait tells whether all news is another version of the definition, of which nothing
+// is used yet: while the token works, status says what that was asked for with. An edit
+// of a ClusterTokenProvider, or an upgrade with another catalog, would otherwise write
+// the status of ten thousand ProviderTokens at once. It is told with the next token.
+func (r *Reconciler) canWait(f *facts, told v1alpha1.ProviderTokenStatus) bool {
+	last := f.pt.Status.Provider
+	if last == nil || told.Provider == nil || !f.ready() || f.mem.failure != nil || last.Kind != told.Provider.Kind || last.Name != told.Provider.Name {
+		return false
+	}
+	told.Provider = last
+	return sameStatus(&f.pt.Status, &told)
+}
+
 func sameCondition(a, b metav1.Condition) bool {
 	at := a.LastTransitionTime
 	a.LastTransitionTime = b.LastTransitionTime
