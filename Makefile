@@ -17,6 +17,8 @@ FUZZ_SECONDS ?= 10
 # How often "make crash" kills the operator, and the seed of its plans (a new one when empty).
 CRASHES ?= 300
 SEED ?=
+# How often "make microbench" runs each benchmark; benchstat wants at least 6.
+COUNT ?= 6
 # Further flags of go test, such as -count=1 or -v.
 TESTFLAGS ?=
 # The smallest coverage of each pure package, in percent.
@@ -89,6 +91,10 @@ faults: ## Put providers through every fault again, and write what is seen into 
 .PHONY: formats
 formats: ## Let the programs that docs/formats.md is for read what the operator writes.
 	hack/formats.sh
+
+.PHONY: microbench
+microbench: ## Measure decode, render, observe, schedule, the exchange scheduler and reconciles, COUNT times each: input for benchstat.
+	@go test -run='^$$' -bench=. -count=$(COUNT) $(TESTFLAGS) ./internal/provider ./internal/target ./internal/schedule ./internal/exchange ./internal/controller
 
 .PHONY: cover
 cover: ## Check that the pure packages' tests cover at least COVERAGE percent.

@@ -69,6 +69,15 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 	if err := r.probe(ctx, f); err != nil || f.unwritable != nil {
 		return err
 	}
+	if f.unseen { // the rehearsal did not show that there is no target
+		if err := r.observeLive(ctx, f); err != nil {
+			return err
+		}
+		if err := r.publish(ctx, f); err != nil {
+			return err
+		}
+		return r.pursue(ctx, f)
+	}
 	a := &attempt{
 		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
 		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,

@@ -91,6 +91,8 @@ type loginEntry struct {
 	turn chan struct{} // holds one value while nobody is logging in
 	// users hold or wait for the turn.
 	users int
+	// used is when somebody entered last.
+	used time.Time
 	// proven is true when the credential worked in this process and was not refused since.
 	proven bool
 	record *loginRecord // as stored; nil when that is not known
@@ -446,6 +448,10 @@ func (g *Login) Abandon() {
 
 func (g *Login) release() {
 	g.ended = true
+	if g.entry.proven {
+		// As long as it works nobody needs the record: who is refused reads it again.
+		g.entry.record, g.entry.object = nil, nil
+	}
 	g.entry.turn <- struct{}{}
 	g.logins.leave(g.name, g.entry)
 }
@@ -464,7 +470,19 @@ func (l *Logins) enter(name string) *loginEntry {
 		l.entries[name] = e
 	}
 	e.users++
+	e.used = l.Now()
 	return e
+}
+
+// prune forgets that credentials worked which nobody used for as long as their record is kept.
+func (l *Logins) prune() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, e := range l.entries {
+		if e.users == 0 && l.Now().Sub(e.used) >= loginRecordLife {
+			delete(l.entries, name)
+		}
+	}
 }
 
 // leave forgets an entry that nobody uses and that knows nothing.
@@ -695,8 +713,9 @@ func (l *Logins) keepKey(ctx context.Context) error {
 }
 
 // Sweep deletes records that nobody touched for a month. Those of frozen logins
-// are touched by every probe.
+// are touched by every probe. It forgets credentials that nobody used for as long.
 func (l *Logins) Sweep(ctx context.Context) error {
+	l.prune()
 	list, err := l.records(ctx)
 	if err != nil {
 		return err

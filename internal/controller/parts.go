@@ -122,6 +122,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 			if err := logins.Sweep(ctx); err != nil {
 				log.Error(err, "clearing old login records")
 			}
+			r.Rotation.Sweep()
 			select {
 			case <-ctx.Done():
 				return nil
@@ -133,6 +134,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		p.History.WentBack(func() {
 			log.Info("the cluster was put back to an earlier state; everything is read anew")
 			r.memory.rewind()
+			r.definitions.forget()
 		})
 	}
 	if err := r.serveIdentities(ctx, p); err != nil {

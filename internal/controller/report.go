@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,15 +18,16 @@ import (
 
 // report turns facts into status with at most one write, and then into events.
 func (r *Reconciler) report(ctx context.Context, f *facts) error {
-	next := f.pt.DeepCopy()
-	next.Status = r.status(f)
-	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), ready(next))
-	f.tenure.claim(next)
-	if !f.tenure.serves || equality.Semantic.DeepEqual(f.pt.Status, next.Status) {
+	told := r.status(f)
+	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), meta.IsStatusConditionTrue(told.Conditions, v1alpha1.ReadyCondition))
+	f.tenure.claim(&told)
+	if !f.tenure.serves || sameStatus(&f.pt.Status, &told) || r.canWait(f, told) {
 		return nil
 	}
-	f.tenure.sign(next)
-	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt)); err != nil {
+	f.tenure.sign(&told)
+	next := f.pt.DeepCopy()
+	next.Status = told
+	if err := r.Client.Status().Patch(ctx, next, statusPatch{&f.pt.Status}); err != nil {
 		if apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
 			r.bury(f)
 			return nil
@@ -284,10 +284,10 @@ func (f *facts) kstatus(s *v1alpha1.ProviderTokenStatus, isReady bool, p *proble
 	if stalled {
 		set(v1alpha1.StalledCondition, metav1.ConditionTrue, p.reason(f), p.Message)
 	} else {
-		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.StalledCondition)
+		removeCondition(&s.Conditions, v1alpha1.StalledCondition)
 	}
 	if isReady || stalled || f.pt.Spec.Suspend {
-		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ReconcilingCondition)
+		removeCondition(&s.Conditions, v1alpha1.ReconcilingCondition)
 		return
 	}
 	reason, message := f.notReady(p)
