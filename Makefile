@@ -17,6 +17,9 @@ FUZZ_SECONDS ?= 10
 # How often "make crash" kills the operator, and the seed of its plans (a new one when empty).
 CRASHES ?= 300
 SEED ?=
+# What "make bench" measures (see "bin/bench --help"), and further flags of bin/bench.
+BENCH ?= 3000x300s
+BENCHFLAGS ?=
 # Further flags of go test, such as -count=1 or -v.
 TESTFLAGS ?=
 # The smallest coverage of each pure package, in percent.
@@ -81,6 +84,11 @@ e2e-recipes: ## Try the recipes of docs/recipes.md with the tools that they are 
 crash: ## Kill the operator CRASHES times in all, at every step and at random, under load, as a leader, with wrong passwords; SEED=n repeats a run's plans.
 	assets=$$(hack/kube.sh) && cd test/crash && KUBEBUILDER_ASSETS=$$assets CRASHES=$(CRASHES) SEED=$(SEED) GOWORK=off \
 		go test -tags crash -count=1 -run NoCrash -parallel 8 -v -timeout 2h .
+
+.PHONY: bench
+bench: build ## Measure what tokens cost: API requests, CPU, memory, lateness; BENCH=scenario (3000x300s: six minutes; 300x90s, restart, smoke, …).
+	@GOWORK=off go -C hack/bench build -buildvcs=false -o ../../bin/bench .
+	@assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets exec bin/bench $(BENCHFLAGS) $(BENCH)
 
 .PHONY: faults
 faults: ## Put providers through every fault again, and write what is seen into docs/faults.md.
