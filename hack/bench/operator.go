@@ -73,7 +73,7 @@ func startOperator(line, directory string, env []string, a addresses, profiled b
 	if err != nil {
 		return nil, fmt.Errorf("opening the operator's log: %w", err)
 	}
-	defer func() { _ = log.Close() }() // the child has its own descriptor
+	defer func() { _ = log.Close() }()              // the child has its own descriptor
 	command := exec.Command(words[0], words[1:]...) //nolint:noctx // stop asks first
 	command.Stdout, command.Stderr = log, log
 	command.Env = append(os.Environ(), env...)

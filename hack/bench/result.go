@@ -47,11 +47,12 @@ type result struct {
 
 // firstTokens tells how long it took from the operator's start until Secrets held tokens.
 type firstTokens struct {
-	Got    int     `json:"got"`
-	Half   float64 `json:"halfSeconds"`
-	All    float64 `json:"allSeconds"`
-	CPU    float64 `json:"cpuSeconds"`
-	PerOne float64 `json:"requestsEach"`
+	Got      int            `json:"got"`
+	Half     float64        `json:"halfSeconds"`
+	All      float64        `json:"allSeconds"`
+	CPU      float64        `json:"cpuSeconds"`
+	Requests map[string]int `json:"requests"`
+	PerOne   float64        `json:"requestsEach"`
 }
 
 // steady is what refreshes cost and how they went, after the first tokens.
@@ -157,7 +158,9 @@ func (r *result) write(directory string) (string, error) {
 
 // print shows r as a table.
 func (r *result) print(w io.Writer) {
-	row := func(name, format string, args ...any) { _, _ = fmt.Fprintf(w, "  %-34s %s\n", name, fmt.Sprintf(format, args...)) }
+	row := func(name, format string, args ...any) {
+		_, _ = fmt.Fprintf(w, "  %-34s %s\n", name, fmt.Sprintf(format, args...))
+	}
 	_, _ = fmt.Fprintf(w, "\n%s: %d tokens of %.0f s and %d bytes, token endpoint with %.0f ms, %s\n",
 		r.Scenario, r.Objects, r.Lifetime, r.TokenBytes, r.Latency*1000, r.Limits)
 	_, _ = fmt.Fprintf(w, "  on %d CPUs (%s), load before %.2f\n", r.CPUs, r.Machine, r.Load)
@@ -169,6 +172,7 @@ func (r *result) print(w io.Writer) {
 	}
 	row("first tokens", "%d of %d; half after %.1f s, all after %.1f s; %.1f requests and %.1f ms CPU each",
 		r.FirstTokens.Got, r.Objects, r.FirstTokens.Half, r.FirstTokens.All, r.FirstTokens.PerOne, 1000*r.FirstTokens.CPU/float64(max(r.FirstTokens.Got, 1)))
+	row("", "%s", strings.Join(lines(r.FirstTokens.Requests), ", "))
 	if s := r.Steady; s.Refreshes > 0 {
 		row("refreshes", "%d in %.0f s", s.Refreshes, s.Seconds)
 		row("API requests per refresh", "%.3f", s.RequestsPerRefresh)

@@ -273,7 +273,9 @@ func (s *stage) awaitFirst(ctx context.Context, r *result, before reading, deadl
 		return err
 	}
 	r.FirstTokens.CPU = after.cpu.Seconds()
-	r.FirstTokens.PerOne = float64(after.requests.since(before.requests).work().total()) / float64(len(firsts))
+	work := after.requests.since(before.requests).work()
+	r.FirstTokens.Requests = named(work)
+	r.FirstTokens.PerOne = float64(work.total()) / float64(len(firsts))
 	s.say("%d first tokens after %.1f s", len(firsts), r.FirstTokens.All)
 	return nil
 }

@@ -37,8 +37,8 @@ func prepare(name string, w workload) (scenario, workload, error) {
 		}
 	}
 	if objects, lifetime, is := shape(name); is {
-		// Two refreshes of most tokens, and the wait for the first.
-		fill(objects, lifetime, min(lifetime*16/15, lifetime+20*time.Second)+time.Duration(objects/100)*time.Second)
+		// A refresh of each token and the second one of many, and the wait for the first tokens.
+		fill(objects, lifetime, max(lifetime+20*time.Second, lifetime*21/20)+time.Duration(objects/150)*time.Second)
 		w.lead = leadFor(w.lifetime)
 		return refresh, w, nil
 	}
