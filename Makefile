@@ -20,6 +20,8 @@ SEED ?=
 # What "make bench" measures (see "bin/bench --help"), and further flags of bin/bench.
 BENCH ?= 3000x300s
 BENCHFLAGS ?=
+# The scenarios of docs/benchmarks.md.
+REPORT ?= 300x90s 1000x300s 3000x300s 10000x300s restart foreign-secrets fairness outage
 # Further flags of go test, such as -count=1 or -v.
 TESTFLAGS ?=
 # The smallest coverage of each pure package, in percent.
@@ -89,6 +91,10 @@ crash: ## Kill the operator CRASHES times in all, at every step and at random, u
 bench: build ## Measure what tokens cost: API requests, CPU, memory, lateness; BENCH=scenario (3000x300s: six minutes; 300x90s, restart, smoke, …).
 	@GOWORK=off go -C hack/bench build -buildvcs=false -o ../../bin/bench .
 	@assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets exec bin/bench $(BENCHFLAGS) $(BENCH)
+
+.PHONY: bench-report
+bench-report: ## Run every benchmark on a quiet machine (half an hour), and write docs/benchmarks.md with its plots.
+	@$(MAKE) --no-print-directory bench BENCH='$(REPORT)' BENCHFLAGS='--out docs/benchmarks --report docs/benchmarks.md $(BENCHFLAGS)'
 
 .PHONY: faults
 faults: ## Put providers through every fault again, and write what is seen into docs/faults.md.

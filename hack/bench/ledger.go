@@ -29,8 +29,8 @@ type replacement struct {
 // late is how long after its plan a replacement was done.
 func (r replacement) late() time.Duration { return r.done.Sub(r.planned) }
 
-// early tells that nobody needed the new token yet.
-func (r replacement) early() bool { return r.asked.Before(r.planned) }
+// early tells that nobody needed the new token yet. Plans are whole seconds.
+func (r replacement) early() bool { return r.asked.Before(r.planned.Add(-time.Second)) }
 
 // span is a piece of time.
 type span struct{ from, to time.Time }

@@ -33,7 +33,7 @@ func TestTheSameTokenAgainIsNoReplacement(t *testing.T) {
 	if n := len(l.replaced("", span{at(0), at(100)})); n != 0 {
 		t.Errorf("got %d replacements", n)
 	}
-	l.publish("g", "a", token(49), at(51), at(110))
+	l.publish("g", "a", token(45), at(51), at(110))
 	r := l.replaced("", span{at(0), at(100)})
 	if len(r) != 1 || r[0].planned != at(50) || !r[0].early() {
 		t.Errorf("the plan of the same token was not taken over: %+v", r)
@@ -89,5 +89,15 @@ func TestPercentilesAreOfTheNearestRank(t *testing.T) {
 	}
 	if got := distribute(nil); got != (distribution{}) {
 		t.Errorf("of none: got %+v", got)
+	}
+}
+
+func TestTheBusiestSecondIsFoundWhereverItBegins(t *testing.T) {
+	instants := []time.Time{at(0), at(0.9), at(1.1), at(1.5), at(1.85), at(1.9), at(3)}
+	if got := busiest(instants, time.Second); got != 4 {
+		t.Errorf("got %d, want those from 0.9 to 1.85", got)
+	}
+	if got := busiest(nil, time.Second); got != 0 {
+		t.Errorf("got %d of none", got)
 	}
 }

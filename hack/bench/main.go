@@ -44,6 +44,7 @@ type request struct {
 	subject
 	workload
 	out       string
+	page      string
 	scenarios []string
 }
 
@@ -53,7 +54,7 @@ func parseFlags(args []string) (request, error) {
 	var isSmoke bool
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.Usage = func() {
-		_, _ = fmt.Fprint(fs.Output(), "usage: bench [flags] SCENARIO…\n\nscenarios: 300x90s and the like (tokens × lifetime), restart, foreign-secrets, fairness, smoke\n\n")
+		_, _ = fmt.Fprint(fs.Output(), "usage: bench [flags] SCENARIO…\n\nscenarios: 300x90s and the like (tokens × lifetime), restart, foreign-secrets, fairness, outage, smoke\n\n")
 		fs.PrintDefaults()
 	}
 	fs.IntVar(&r.workload.objects, "objects", 0, "`number` of tokens, instead of the scenario's")
@@ -77,6 +78,7 @@ func parseFlags(args []string) (request, error) {
 	fs.StringVar(&r.note, "note", "", "`text` to keep with the figures")
 	fs.StringVar(&r.out, "out", "bin/figures", "`directory` for the figures as JSON")
 	fs.StringVar(&r.keepLogs, "logs", "", "`file` to append the operator's log to")
+	fs.StringVar(&r.page, "report", "", "`page` to write the figures of --out into, with plots beside them, after the scenarios if any")
 	fs.BoolVar(&isSmoke, "smoke", false, "judge the counts of a short run, the scenario smoke")
 	if err := fs.Parse(args); err != nil {
 		return r, err
@@ -86,6 +88,9 @@ func parseFlags(args []string) (request, error) {
 	r.scenarios = fs.Args()
 	if isSmoke {
 		r.scenarios = append(r.scenarios, "smoke")
+	}
+	if len(r.scenarios) == 0 && r.page != "" {
+		return r, nil
 	}
 	if len(r.scenarios) == 0 {
 		return r, errors.New("which scenario? such as bench 300x90s; see bench --help")
@@ -120,6 +125,9 @@ func run(ctx context.Context, args []string) error {
 		if ctx.Err() != nil {
 			break
 		}
+	}
+	if r.page != "" {
+		errs = append(errs, report(r.out, r.page))
 	}
 	return joined(errs)
 }

@@ -10,6 +10,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,11 +35,13 @@ type provider struct {
 	padding   string
 	lifetime  time.Duration
 
-	mu      sync.Mutex
-	mints   []mint
-	refused int
-	down    bool
-	servers []*http.Server
+	mu    sync.Mutex
+	mints []mint
+	// arrivals are the instants of all requests, in order.
+	arrivals []time.Time
+	refused  int
+	down     bool
+	servers  []*http.Server
 }
 
 // newProvider makes tokens of that lifetime, of about size bytes each.
@@ -105,7 +108,7 @@ func (p *provider) close() error {
 }
 
 func (p *provider) answer(w http.ResponseWriter, r *http.Request, latency time.Duration) {
-	arrived := time.Now()
+	arrived := p.arrive()
 	client, secret := r.PostFormValue("client_id"), r.PostFormValue("client_secret")
 	if !wait(r.Context(), latency) {
 		return
@@ -128,6 +131,15 @@ func (p *provider) answer(w http.ResponseWriter, r *http.Request, latency time.D
 	}
 	token := p.issue(client, arrived)
 	_, _ = fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":%d}`, token, int(p.lifetime.Seconds()))
+}
+
+// arrive notes a request.
+func (p *provider) arrive() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.arrivals = append(p.arrivals, now)
+	return now
 }
 
 func wait(ctx context.Context, d time.Duration) bool {
@@ -176,15 +188,30 @@ func (p *provider) setDown(down bool) {
 	p.down = down
 }
 
-// issuedBetween are the instants of mints in a time, in their order.
-func (p *provider) issuedBetween(from, to time.Time) []time.Time {
+// mintedBefore counts the tokens that were asked for before then.
+func (p *provider) mintedBefore(then time.Time) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var found []time.Time
+	n := 0
 	for _, m := range p.mints {
-		if !m.at.Before(from) && m.at.Before(to) {
-			found = append(found, m.at)
+		if m.at.Before(then) {
+			n++
 		}
 	}
-	return found
+	return n
+}
+
+// arrivalsSince are the instants of requests from then on, in order.
+func (p *provider) arrivalsSince(then time.Time) []time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(p.arrivals, then, time.Time.Compare)
+	return slices.Clone(p.arrivals[i:])
+}
+
+// refusals counts the requests that failed because the provider was down.
+func (p *provider) refusals() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused
 }

@@ -53,6 +53,8 @@ type firstTokens struct {
 	CPU      float64        `json:"cpuSeconds"`
 	Requests map[string]int `json:"requests"`
 	PerOne   float64        `json:"requestsEach"`
+	// Peak is the most resident memory until then, in MiB.
+	Peak float64 `json:"peakMiB"`
 }
 
 // steady is what refreshes cost and how they went, after the first tokens.
@@ -131,7 +133,9 @@ type outage struct {
 	// Due is how many tokens had become due meanwhile, Refused the requests that failed.
 	Due     int `json:"due"`
 	Refused int `json:"refused"`
-	// Recovered is the time until the last of them was replaced; Bound is Due ÷ the rate + 10 %.
+	// Noticed is the time until the first of them was asked for, Recovered from then on until
+	// the last of them was replaced; Bound is Due ÷ the rate + 10 %.
+	Noticed   float64 `json:"noticedSeconds"`
 	Recovered float64 `json:"recoveredSeconds"`
 	Bound     float64 `json:"boundSeconds"`
 	// Fastest is the most requests of any second, to be compared with Rate.
@@ -187,7 +191,8 @@ func (r *result) print(w io.Writer) {
 	}
 	row("expired token-seconds", "%.1f in %.0f s", r.Expired, r.Observed)
 	row("mints", "%d made, %d needed; %d early, %d lost", r.Mints.Made, r.Mints.Needed, r.Mints.Early, r.Mints.Lost)
-	row("memory", "%.0f MiB resident, at most %.0f; heap in use %.0f MiB", r.Memory.Resident, r.Memory.Peak, r.Memory.Heap)
+	row("memory", "%.0f MiB resident, at most %.0f (%.0f until the first tokens were there); heap in use %.0f MiB",
+		r.Memory.Resident, r.Memory.Peak, r.FirstTokens.Peak, r.Memory.Heap)
 	r.printExtras(row)
 }
 
@@ -203,8 +208,8 @@ func (r *result) printExtras(row func(name, format string, args ...any)) {
 		row("the few: lateness of refreshes", "p99 %.2f s alone (%d), %.2f s beside (%d)", x.AloneLate.P99, x.AloneLate.N, x.BesideLate.P99, x.BesideLate.N)
 	}
 	if x := r.Outage; x != nil {
-		row("outage", "down for %.0f s, %d came due, %d requests failed; all fresh after %.1f s (bound %.1f s), at most %d in a second (limit %d)",
-			x.Seconds, x.Due, x.Refused, x.Recovered, x.Bound, x.Fastest, x.Rate)
+		row("outage", "down for %.0f s, %d came due, %d requests failed; noticed after %.1f s, all fresh after further %.1f s (bound %.1f s), at most %d in a second (limit %d)",
+			x.Seconds, x.Due, x.Refused, x.Noticed, x.Recovered, x.Bound, x.Fastest, x.Rate)
 	}
 }
 

@@ -16,8 +16,7 @@ const (
 	pollEvery = 100 * time.Millisecond
 	// settling is left to an operator after the first tokens, and before memory is read.
 	settling = 3 * time.Second
-	// firstPatience bounds the wait for first tokens; an operator that falls behind for
-	// ever is measured all the same.
+	// profileFor is the time over which the CPU is profiled.
 	profileFor = 30 * time.Second
 )
 
@@ -40,20 +39,23 @@ type subject struct {
 	interval time.Duration
 }
 
-// load is what is done.
+// workload is what is done.
 type workload struct {
-	scenario              string
-	objects               int
-	lifetime, latency     time.Duration
-	duration              time.Duration
-	lead                  time.Duration
-	tokenBytes            int
-	http1                 bool
-	concurrency, rate     int
-	profiles              string
-	out                   io.Writer
-	note                  string
-	operatorLog, keepLogs string
+	scenario          string
+	objects           int
+	lifetime, latency time.Duration
+	// duration is measured from the operator's start.
+	duration time.Duration
+	// lead of refreshes, zero for the operator's default.
+	lead       time.Duration
+	tokenBytes int
+	http1      bool
+	// concurrency and rate are the limits of the provider; zero for the operator's defaults.
+	concurrency, rate int
+	// profiles is a directory, and keepLogs a file; empty where they are not wanted.
+	profiles, keepLogs string
+	out                io.Writer
+	note               string
 }
 
 // stage is where a run takes place.
@@ -156,16 +158,14 @@ func (s *stage) pass(ctx context.Context, until time.Time) error {
 
 // reading is what a run's figures are differences of.
 type reading struct {
-	at                     time.Time
-	requests               requests
-	cpu, apiServer, etcd   time.Duration
-	resident, peak, heap   float64
-	minted                 int
-	reconciled, unfinished float64
+	at                   time.Time
+	requests             requests
+	cpu, apiServer, etcd time.Duration
+	resident, peak       float64
 }
 
 func (s *stage) read(ctx context.Context) (reading, error) {
-	r := reading{at: time.Now(), minted: s.provider.minted()}
+	r := reading{at: time.Now()}
 	var err error
 	if r.requests, err = s.plane.requests(ctx); err != nil {
 		return r, err
@@ -272,7 +272,7 @@ func (s *stage) awaitFirst(ctx context.Context, r *result, before reading, deadl
 	if err != nil {
 		return err
 	}
-	r.FirstTokens.CPU = after.cpu.Seconds()
+	r.FirstTokens.CPU, r.FirstTokens.Peak = after.cpu.Seconds(), after.peak
 	work := after.requests.since(before.requests).work()
 	r.FirstTokens.Requests = named(work)
 	r.FirstTokens.PerOne = float64(work.total()) / float64(len(firsts))
@@ -286,7 +286,7 @@ func (s *stage) profileSteady(ctx context.Context, end time.Time) error {
 	if s.profiles == "" {
 		return nil
 	}
-	begin := s.operator.began.Add(s.lifetime / 2)
+	begin := s.operator.began.Add(s.lifetime * 3 / 5)
 	if latest := end.Add(-profileFor - time.Second); begin.After(latest) {
 		begin = latest
 	}
@@ -347,7 +347,7 @@ func (s *stage) conclude(ctx context.Context, r *result, at time.Time) {
 
 // minted judges all mints so far. Those of the last second may be on their way yet.
 func (s *stage) minted(at time.Time) mints {
-	m := mints{Made: len(s.provider.issuedBetween(time.Time{}, at.Add(-time.Second)))}
+	m := mints{Made: s.provider.mintedBefore(at.Add(-time.Second))}
 	arrived := 0
 	for _, r := range s.ledger.replaced("", span{time.Time{}, at.Add(time.Hour)}) {
 		if r.asked.After(at.Add(-time.Second)) {

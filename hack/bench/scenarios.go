@@ -53,12 +53,19 @@ func prepare(name string, w workload) (scenario, workload, error) {
 		fill(100, time.Minute, 100*time.Second)
 		w.lead = leadFor(w.lifetime)
 		return fairnessScenario, w, nil
+	case "outage":
+		if w.concurrency == 32 && w.rate == 500 {
+			w.rate = 100 // so that it is the limit that tells, and not the machine
+		}
+		fill(2_000, 150*time.Second, 0)
+		w.lead = leadFor(w.lifetime)
+		return outageScenario, w, nil
 	case "smoke":
 		fill(100, 24*time.Second, time.Second)
 		w.lead = 14 * time.Second
 		return smoke, w, nil
 	}
-	return nil, w, fmt.Errorf("there is no scenario %q; take smoke, restart, foreign-secrets, fairness, or a number of tokens and their lifetime such as 300x90s, 3000x300s or 10000x300s", name)
+	return nil, w, fmt.Errorf("there is no scenario %q; take smoke, restart, foreign-secrets, fairness, outage, or a number of tokens and their lifetime such as 300x90s, 3000x300s or 10000x300s", name)
 }
 
 // leadFor is the lead that a user would ask for, where the default of two minutes does not fit.
