@@ -213,8 +213,13 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
 	now := clock.RealClock{}
+	var leads func() bool
+	if o.LeaderElect {
+		leads = term.Running
+	}
 	exchanger, err := exchange.New(exchange.Options{
 		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Internal: clusterAddresses(cfg.Host, os.Getenv), Clock: now,
+		MaySend: leads,
 	})
 	if err != nil {
 		return nil, err
@@ -222,10 +227,6 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *
 	counters, err := metrics.New(ctrlmetrics.Registry)
 	if err != nil {
 		return nil, err
-	}
-	var leads func() bool
-	if o.LeaderElect {
-		leads = term.Running
 	}
 	return controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: o.WatchNamespaces, OperatorNamespace: o.OperatorNamespace,

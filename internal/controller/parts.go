@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -76,7 +77,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		return nil, err
 	}
 	log := mgr.GetLogger().WithName("providertoken")
-	logins := &Logins{Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now, Shared: p.Sharded}
+	logins := &Logins{
+		Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now, Shared: p.Sharded,
+		Issued: func(ctx context.Context, name types.NamespacedName) (time.Time, bool) {
+			var s corev1.Secret
+			if err := targets.Get(ctx, name, &s); err != nil {
+				return time.Time{}, false
+			}
+			return target.Issued(&s)
+		},
+	}
 	r := &Reconciler{
 		Client:      mgr.GetClient(),
 		Live:        p.Live,

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/token"
 )
@@ -143,4 +145,11 @@ func withoutEmpty(m map[string]string) map[string]string {
 		}
 	}
 	return m
+}
+
+// Issued is when the token in a target was issued, by what the target says of itself;
+// false when it says nothing of the kind.
+func Issued(s *corev1.Secret) (time.Time, bool) {
+	c, ok := parseContent(s.Annotations)
+	return c.Token.IssuedAt, ok
 }
