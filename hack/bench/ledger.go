@@ -49,18 +49,17 @@ func (s span) within(other span) time.Duration {
 
 // ledger is what was seen in Secrets. Its methods may be called from any goroutine.
 type ledger struct {
-	mu           sync.Mutex
-	held         map[string]version
-	first        map[string]time.Time
-	replacements []replacement
+	mu   sync.Mutex
+	held map[string]version
+	// first is when a Secret held a token for the first time, and firstAsked when for that.
+	first, firstAsked map[string]time.Time
+	replacements      []replacement
 	// expired are the times in which a Secret held a token after its end.
 	expired []span
-	// changed is told of each new token.
-	changed chan struct{}
 }
 
 func newLedger() *ledger {
-	return &ledger{held: map[string]version{}, first: map[string]time.Time{}, changed: make(chan struct{}, 1)}
+	return &ledger{held: map[string]version{}, first: map[string]time.Time{}, firstAsked: map[string]time.Time{}}
 }
 
 // publish notes that a Secret holds the token of m now, to be replaced at planned. The
@@ -77,16 +76,12 @@ func (l *ledger) publish(group, name string, m mint, now, planned time.Time) {
 	}
 	l.held[key] = version{mint: m, since: now, planned: planned}
 	if !known {
-		l.first[key] = now
+		l.first[key], l.firstAsked[key] = now, m.at
 	} else {
 		l.replacements = append(l.replacements, replacement{group: group, asked: m.at, done: now, planned: old.planned, left: old.mint.expires.Sub(now)})
 		if now.After(old.mint.expires) {
 			l.expired = append(l.expired, span{old.mint.expires, now})
 		}
-	}
-	select {
-	case l.changed <- struct{}{}:
-	default:
 	}
 }
 
@@ -95,6 +90,19 @@ func (l *ledger) tokens(group string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.firsts(group))
+}
+
+// firstsAskedBefore counts the first tokens that were asked for before then.
+func (l *ledger) firstsAskedBefore(then time.Time) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, asked := range l.firstAsked {
+		if asked.Before(then) {
+			n++
+		}
+	}
+	return n
 }
 
 // firstTokens are the instants at which Secrets got their first tokens, in order.

@@ -345,12 +345,17 @@ func (s *stage) conclude(ctx context.Context, r *result, at time.Time) {
 	}
 }
 
-// minted judges all mints so far. Those of the last second may be on their way yet.
+// arriving is how long a token may be on its way from the provider into a Secret before it
+// is judged.
+const arriving = 5 * time.Second
+
+// minted judges the mints so far, but for those that may be on their way.
 func (s *stage) minted(at time.Time) mints {
-	m := mints{Made: s.provider.mintedBefore(at.Add(-time.Second))}
-	arrived := 0
+	then := at.Add(-arriving)
+	m := mints{Made: s.provider.mintedBefore(then)}
+	arrived := s.ledger.firstsAskedBefore(then)
 	for _, r := range s.ledger.replaced("", span{time.Time{}, at.Add(time.Hour)}) {
-		if r.asked.After(at.Add(-time.Second)) {
+		if !r.asked.Before(then) {
 			continue
 		}
 		arrived++
@@ -358,7 +363,6 @@ func (s *stage) minted(at time.Time) mints {
 			m.Early++
 		}
 	}
-	arrived += s.ledger.tokens("")
 	m.Lost = m.Made - arrived
 	m.Needed = arrived - m.Early
 	return m

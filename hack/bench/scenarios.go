@@ -351,7 +351,7 @@ func (s *stage) smoking(ctx context.Context, r *result) error {
 	if err := s.until(ctx, time.Now().Add(patience), rounds(2)); err != nil {
 		return err
 	}
-	if err := s.pass(ctx, time.Now().Add(time.Second)); err != nil {
+	if err := s.pass(ctx, time.Now().Add(arriving)); err != nil {
 		return err
 	}
 	s.conclude(ctx, r, time.Now())

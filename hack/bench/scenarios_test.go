@@ -86,9 +86,9 @@ func TestMintsAreJudgedByWhatReachedSecrets(t *testing.T) {
 	}
 	put(0, 0.1, 60)
 	put(60, 60.1, 120)
-	put(100, 100.1, 160)             // 20 s early
-	s.provider.issue("a", at(105))   // never seen in a Secret
-	s.provider.issue("a", at(199.5)) // perhaps on its way
+	put(100, 100.1, 160)           // 20 s early
+	s.provider.issue("a", at(105)) // never seen in a Secret
+	s.provider.issue("a", at(196)) // perhaps on its way
 	if got, want := s.minted(at(200)), (mints{Made: 4, Needed: 2, Early: 1, Lost: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
