@@ -88,9 +88,12 @@ crash: ## Kill the operator CRASHES times in all, at every step and at random, u
 		go test -tags crash -count=1 -run NoCrash -parallel 8 -v -timeout 2h .
 
 .PHONY: bench
-bench: build ## Measure what tokens cost: API requests, CPU, memory, lateness; BENCH=scenario (3000x300s: six minutes; 300x90s, restart, smoke, …).
-	@GOWORK=off go -C hack/bench build -buildvcs=false -o ../../bin/bench .
+bench: build bin/bench ## Measure what tokens cost: API requests, CPU, memory, lateness; BENCH=scenario (3000x300s: six minutes; 300x90s, restart, smoke, …).
 	@assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets exec bin/bench $(BENCHFLAGS) $(BENCH)
+
+.PHONY: bin/bench
+bin/bench:
+	@GOWORK=off go -C hack/bench build -buildvcs=false -o ../../bin/bench .
 
 .PHONY: bench-report
 bench-report: ## Run every benchmark on a quiet machine (half an hour), and write docs/benchmarks.md with its plots.

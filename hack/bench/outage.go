@@ -11,6 +11,9 @@ import (
 const (
 	outageBegins = 80 * time.Second
 	outageEnds   = 120 * time.Second
+	// rateOver is the time over which requests are counted where they arrive: they begin
+	// evenly, and arrive as the machine and the network let them.
+	rateOver = 5 * time.Second
 	// recovery is the longest that is waited for.
 	recovery = 2 * time.Minute
 )
@@ -87,7 +90,7 @@ func (s *stage) recovered(up time.Time) *outage {
 	x.Noticed = rounded(first.Sub(up))
 	x.Recovered = rounded(last.Sub(first))
 	x.Bound = 1.1 * float64(x.Due) / float64(s.rate)
-	x.Fastest = busiest(s.provider.arrivalsSince(up), time.Second)
+	x.Fastest = float64(busiest(s.provider.arrivalsSince(up), rateOver)) / rateOver.Seconds()
 	return x
 }
 

@@ -123,8 +123,8 @@ func (all figures) goals() string {
 	})
 	add("outage: until every token is fresh", "≤ N ÷ rate + 10 %", "outage", func(r *result) (string, bool) {
 		x := r.Outage
-		return fmt.Sprintf("%d in %.1f s (%.1f s), from %.1f s after the provider was back; at most %d asked for in a second (limit %d)", x.Due, x.Recovered, x.Bound, x.Noticed, x.Fastest, x.Rate),
-			x.Recovered <= x.Bound && x.Fastest <= x.Rate+x.Rate/20
+		return fmt.Sprintf("%d in %.1f s (%.1f s), from %.1f s after the provider was back; at most %.0f asked for in a second (limit %d)", x.Due, x.Recovered, x.Bound, x.Noticed, x.Fastest, x.Rate),
+			x.Recovered <= x.Bound && x.Fastest <= float64(x.Rate)*1.05
 	})
 	add("fairness: 100 tokens beside 5,000 on a slow host", "no delay", "fairness", func(r *result) (string, bool) {
 		x := r.Fairness

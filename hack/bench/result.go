@@ -47,12 +47,15 @@ type result struct {
 
 // firstTokens tells how long it took from the operator's start until Secrets held tokens.
 type firstTokens struct {
-	Got      int            `json:"got"`
-	Half     float64        `json:"halfSeconds"`
-	All      float64        `json:"allSeconds"`
-	CPU      float64        `json:"cpuSeconds"`
-	Requests map[string]int `json:"requests"`
-	PerOne   float64        `json:"requestsEach"`
+	Got  int     `json:"got"`
+	Half float64 `json:"halfSeconds"`
+	All  float64 `json:"allSeconds"`
+	// CPU seconds of the operator, the API server and etcd.
+	CPU          float64        `json:"cpuSeconds"`
+	APIServerCPU float64        `json:"apiServerCPUSeconds"`
+	EtcdCPU      float64        `json:"etcdCPUSeconds"`
+	Requests     map[string]int `json:"requests"`
+	PerOne       float64        `json:"requestsEach"`
 	// Peak is the most resident memory until then, in MiB.
 	Peak float64 `json:"peakMiB"`
 }
@@ -138,9 +141,9 @@ type outage struct {
 	Noticed   float64 `json:"noticedSeconds"`
 	Recovered float64 `json:"recoveredSeconds"`
 	Bound     float64 `json:"boundSeconds"`
-	// Fastest is the most requests of any second, to be compared with Rate.
-	Fastest int `json:"mostPerSecond"`
-	Rate    int `json:"ratePerSecond"`
+	// Fastest is the most requests in a second, over any five of them, to be compared with Rate.
+	Fastest float64 `json:"mostPerSecond"`
+	Rate    int     `json:"ratePerSecond"`
 }
 
 // write stores r as JSON.
@@ -174,9 +177,12 @@ func (r *result) print(w io.Writer) {
 	if r.Note != "" {
 		_, _ = fmt.Fprintf(w, "  %s\n", r.Note)
 	}
-	row("first tokens", "%d of %d; half after %.1f s, all after %.1f s; %.1f requests and %.1f ms CPU each",
-		r.FirstTokens.Got, r.Objects, r.FirstTokens.Half, r.FirstTokens.All, r.FirstTokens.PerOne, 1000*r.FirstTokens.CPU/float64(max(r.FirstTokens.Got, 1)))
-	row("", "%s", strings.Join(lines(r.FirstTokens.Requests), ", "))
+	row("first tokens", "%d of %d; half after %.1f s, all after %.1f s", r.FirstTokens.Got, r.Objects, r.FirstTokens.Half, r.FirstTokens.All)
+	if f := r.FirstTokens; f.Got == r.Objects {
+		each := 1000 / float64(f.Got)
+		row("", "each %.1f requests and %.1f ms CPU (API server %.1f ms, etcd %.1f ms)", f.PerOne, each*f.CPU, each*f.APIServerCPU, each*f.EtcdCPU)
+		row("", "%s", strings.Join(lines(f.Requests), ", "))
+	}
 	if s := r.Steady; s.Refreshes > 0 {
 		row("refreshes", "%d in %.0f s", s.Refreshes, s.Seconds)
 		row("API requests per refresh", "%.3f", s.RequestsPerRefresh)
@@ -208,7 +214,7 @@ func (r *result) printExtras(row func(name, format string, args ...any)) {
 		row("the few: lateness of refreshes", "p99 %.2f s alone (%d), %.2f s beside (%d)", x.AloneLate.P99, x.AloneLate.N, x.BesideLate.P99, x.BesideLate.N)
 	}
 	if x := r.Outage; x != nil {
-		row("outage", "down for %.0f s, %d came due, %d requests failed; noticed after %.1f s, all fresh after further %.1f s (bound %.1f s), at most %d in a second (limit %d)",
+		row("outage", "down for %.0f s, %d came due, %d requests failed; noticed after %.1f s, all fresh after further %.1f s (bound %.1f s), at most %.0f per second (limit %d)",
 			x.Seconds, x.Due, x.Refused, x.Noticed, x.Recovered, x.Bound, x.Fastest, x.Rate)
 	}
 }

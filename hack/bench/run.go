@@ -273,6 +273,7 @@ func (s *stage) awaitFirst(ctx context.Context, r *result, before reading, deadl
 		return err
 	}
 	r.FirstTokens.CPU, r.FirstTokens.Peak = after.cpu.Seconds(), after.peak
+	r.FirstTokens.APIServerCPU, r.FirstTokens.EtcdCPU = (after.apiServer - before.apiServer).Seconds(), (after.etcd - before.etcd).Seconds()
 	work := after.requests.since(before.requests).work()
 	r.FirstTokens.Requests = named(work)
 	r.FirstTokens.PerOne = float64(work.total()) / float64(len(firsts))
