@@ -19,6 +19,11 @@ CRASHES ?= 300
 SEED ?=
 # How often "make microbench" runs each benchmark; benchstat wants at least 6.
 COUNT ?= 6
+# What "make bench" measures (see "bin/bench --help"), and further flags of bin/bench.
+BENCH ?= 3000x300s
+BENCHFLAGS ?=
+# The scenarios of docs/benchmarks.md.
+REPORT ?= 300x90s 1000x300s 3000x300s 10000x300s restart foreign-secrets fairness outage
 # Further flags of go test, such as -count=1 or -v.
 TESTFLAGS ?=
 # The smallest coverage of each pure package, in percent.
@@ -83,6 +88,18 @@ e2e-recipes: ## Try the recipes of docs/recipes.md with the tools that they are 
 crash: ## Kill the operator CRASHES times in all, at every step and at random, under load, as a leader, with wrong passwords; SEED=n repeats a run's plans.
 	assets=$$(hack/kube.sh) && cd test/crash && KUBEBUILDER_ASSETS=$$assets CRASHES=$(CRASHES) SEED=$(SEED) GOWORK=off \
 		go test -tags crash -count=1 -run NoCrash -parallel 8 -v -timeout 2h .
+
+.PHONY: bench
+bench: build bin/bench ## Measure what tokens cost: API requests, CPU, memory, lateness; BENCH=scenario (3000x300s: six minutes; 300x90s, restart, smoke, …).
+	@assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets exec bin/bench $(BENCHFLAGS) $(BENCH)
+
+.PHONY: bin/bench
+bin/bench:
+	@GOWORK=off go -C hack/bench build -buildvcs=false -o ../../bin/bench .
+
+.PHONY: bench-report
+bench-report: ## Run every benchmark on a quiet machine (half an hour), and write docs/benchmarks.md with its plots.
+	@$(MAKE) --no-print-directory bench BENCH='$(REPORT)' BENCHFLAGS='--out docs/benchmarks --report docs/benchmarks.md $(BENCHFLAGS)'
 
 .PHONY: faults
 faults: ## Put providers through every fault again, and write what is seen into docs/faults.md.

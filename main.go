@@ -187,6 +187,7 @@ func newManager(cfg *rest.Config, history *controller.History, term *lease.Term,
 		Cache:                  caches,
 		Metrics:                serving,
 		HealthProbeBindAddress: o.HealthProbeBindAddress,
+		PprofBindAddress:       o.PprofBindAddress,
 		LeaderElection:         o.LeaderElect,
 		LeaderElectionID:       leaseName(o.WatchLabelSelector),
 		// Released after everything has ended, also the exchanges that are on their way.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -164,11 +165,24 @@ func (r *Reconciler) find(ctx context.Context, namespace, index, value string) [
 	return requests
 }
 
-// usersOfPlatform finds who uses a credential Secret through a ClusterTokenProvider, to
-// which its label binds it.
+// usersOfPlatform finds who uses a credential Secret through the ClusterTokenProvider that
+// holds it. A label alone does not make it the platform's: those who bring credentials of
+// their own label them likewise, and were each of them to wake all users of the provider,
+// N tokens would be N × N reconciles at every start.
 func (r *Reconciler) usersOfPlatform(ctx context.Context, o client.Object) []reconcile.Request {
 	name, is := strings.CutPrefix(o.GetLabels()[v1alpha1.CredentialsForLabel], v1alpha1.CredentialsForValue(v1alpha1.ClusterProvider, ""))
 	if !is || !r.Options.ClusterProviders {
+		return nil
+	}
+	var p v1alpha1.ClusterTokenProvider
+	switch err := r.Client.Get(ctx, client.ObjectKey{Name: name}, &p); {
+	case apierrors.IsNotFound(err):
+		return nil // when it comes, it wakes its users itself
+	case err != nil:
+		r.Log.Error(err, "finding the ClusterTokenProvider that a credential Secret is for", "clusterTokenProvider", name)
+		return nil
+	}
+	if c := p.Spec.Credentials; c == nil || c.Namespace != o.GetNamespace() || !slices.Contains(c.SecretNames(), o.GetName()) {
 		return nil
 	}
 	return r.find(ctx, "", indexProvider, providerKey(v1alpha1.ClusterProvider, "", name))
