@@ -85,7 +85,7 @@ func (p *plugin) run(ctx context.Context, args []string) error {
 func (p *plugin) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kubectl-providertoken",
-		Short: about, Long: about,
+		Short: about, Long: about, Version: version,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl providertoken"},
 		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
 		Args: cobra.ArbitraryArgs,
