@@ -49,7 +49,11 @@ build: ## Build bin/manager.
 
 .PHONY: plugin
 plugin: ## Build bin/kubectl-providertoken; on the PATH, kubectl knows it as "kubectl providertoken".
-	go build -trimpath -buildvcs=false -o bin/kubectl-providertoken ./cmd/kubectl-providertoken
+	go build -trimpath -buildvcs=false -ldflags='-s -w -X main.version=$(VERSION)' -o bin/kubectl-providertoken ./cmd/kubectl-providertoken
+
+.PHONY: krew
+krew: ## Build the plugin's archives for Linux, macOS and Windows into bin/krew, and the manifest for krew with their checksums.
+	go run -buildvcs=false ./hack/krew -version '$(VERSION)' -o bin/krew
 
 .PHONY: demo
 demo: build ## Show the operator at work against simulated providers; DEMO_SECONDS=n ends it by itself.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/providertoken/operator/internal/lockout"
 )
 
 func TestCredentialsThatWorkAreRememberedWithoutTheirRecordAndNotForEver(t *testing.T) {
@@ -13,7 +15,7 @@ func TestCredentialsThatWorkAreRememberedWithoutTheirRecordAndNotForEver(t *test
 	login := func(name string, proven bool) {
 		e := l.enter(name)
 		<-e.turn
-		e.proven, e.record, e.object = proven, &loginRecord{Worked: true}, &corev1.ConfigMap{}
+		e.proven, e.untracked, e.record, e.object = proven, proven, &lockout.Record{Worked: true}, &corev1.ConfigMap{}
 		(&Login{logins: l, name: name, entry: e}).release()
 	}
 	login("works", true)
