@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/metrics"
 )
@@ -16,20 +18,20 @@ const otherHost = "other"
 const soon = 2 * time.Minute
 
 // measured is what metrics tell of an object with that status.
-func (f *facts) measured(next *v1alpha1.ProviderToken) metrics.Token {
+func (f *facts) measured(told *v1alpha1.ProviderTokenStatus) metrics.Token {
 	t := metrics.Token{
 		Namespace: f.pt.Namespace, Name: f.pt.Name,
 		Group: metrics.Group{
 			Provider: f.origin.label(), Host: f.hostLabel(),
 			Credential: f.credentialLabel(), Severity: severityLabel(f.pt),
 		},
-		Ready: ready(next), Suspended: f.pt.Spec.Suspend,
+		Ready: meta.IsStatusConditionTrue(told.Conditions, v1alpha1.ReadyCondition), Suspended: f.pt.Spec.Suspend,
 		ExpiresAt: f.expires(), RefreshAt: f.refreshAt(), CredentialExpiresAt: f.sources.expires,
 	}
 	if f.held != nil {
 		t.IssuedAt = f.held.Token.IssuedAt
 	}
-	if last := next.Status.Failure; last != nil {
+	if last := told.Failure; last != nil {
 		t.Reason, t.FailingSince = last.Reason, last.Since.Time
 	}
 	return t
