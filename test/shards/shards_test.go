@@ -10,6 +10,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -169,6 +170,7 @@ var _ = Describe("two operators that select the same ProviderTokens", func() {
 	It("ask for each token once, say so, and are each other's standby", func(ctx SpecContext) {
 		w := newFleet(ctx)
 		one := w.operator("")
+		first := w.Registry
 		pt := w.add(ctx, "one", "")
 		w.settle(ctx)
 		w.served(ctx, pt, w.name(""), "")
@@ -182,6 +184,9 @@ var _ = Describe("two operators that select the same ProviderTokens", func() {
 		}
 		w.served(ctx, pt, w.name(rest), "")
 		Expect(w.writes(ctx, pt)).To(Equal("one a refresh"), "the one that is not in charge writes nothing")
+		// A sum over both counts it once.
+		Expect(testutil.GatherAndCount(w.Registry, "providertoken_ready")).To(Equal(1))
+		Eventually(func() (int, error) { return testutil.GatherAndCount(first, "providertoken_ready") }).WithTimeout(soon).WithPolling(poll).Should(BeZero())
 		Eventually(func(g Gomega) {
 			var list eventsv1.EventList
 			g.Expect(w.Server.Client.List(ctx, &list, client.InNamespace(w.Namespace))).To(Succeed())
