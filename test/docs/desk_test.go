@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing/fstest"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -54,9 +55,7 @@ func newDesk(ctx context.Context) *desk {
 	bin := GinkgoT().TempDir()
 	Expect(os.Symlink(filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl"), filepath.Join(bin, "kubectl"))).To(Succeed())
 	for _, tool := range []string{"helm", "kustomize"} {
-		out, err := exec.CommandContext(ctx, filepath.Join(root, "hack", "tool.sh"), tool).Output()
-		Expect(err).NotTo(HaveOccurred(), "building "+tool)
-		Expect(os.Symlink(strings.TrimSpace(string(out)), filepath.Join(bin, tool))).To(Succeed())
+		Expect(os.Symlink(pinned(tool), filepath.Join(bin, tool))).To(Succeed())
 	}
 	kubeconfig := filepath.Join(bin, "kubeconfig")
 	Expect(os.WriteFile(kubeconfig, server.Environment.KubeConfig, 0o600)).To(Succeed())
@@ -68,6 +67,22 @@ func newDesk(ctx context.Context) *desk {
 	d.ensure(ctx, d.Namespace)
 	return d
 }
+
+// pinned is the path of a tool.
+var pinned = func() func(string) string {
+	var known sync.Map
+	return func(tool string) string {
+		GinkgoHelper()
+		if path, is := known.Load(tool); is {
+			return path.(string)
+		}
+		out, err := exec.CommandContext(context.Background(), filepath.Join(testworld.Root(), "hack", "tool.sh"), tool).Output()
+		Expect(err).NotTo(HaveOccurred(), "building "+tool)
+		path := strings.TrimSpace(string(out))
+		known.Store(tool, path)
+		return path
+	}
+}()
 
 // simulated is the built-in catalog, with the addresses of the simulated providers in place of the real ones.
 func simulated(sim *providersim.Simulator) *provider.Catalog {

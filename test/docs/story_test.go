@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -49,6 +50,7 @@ func (d *desk) characters(page string) (swaps map[string][]swap, resource string
 			"app.yaml":   client(providersim.SpatiaFiClientID, "replace-me", providersim.SpatiaFiClientSecret, "replace-me-too"),
 		}, sim.SpatiaFi.ResourceURL()
 	case "docs/tutorials/any-oauth2-provider.md":
+		sim.Generic.SetDocument("/realm/.well-known/openid-configuration", fmt.Sprintf(`{"issuer": %q, "token_endpoint": %q}`, sim.Generic.IssuerURL(), sim.Generic.TokenURL()))
 		return map[string][]swap{
 			"client.yaml": append(client(providersim.KeycloakClientID, "reports", providersim.KeycloakClientSecret, "replace-me"),
 				swap{"allowed-hosts: sso.example.com", "allowed-hosts: " + sim.Keycloak.Address()},
@@ -63,6 +65,9 @@ func (d *desk) characters(page string) (swaps map[string][]swap, resource string
 	}
 	return nil, ""
 }
+
+// hurried readers look closely, and do not wait for minutes.
+var hurried = strings.NewReplacer("kubectl apply ", "kubectl apply --validate=strict ", "--timeout=2m", "--timeout=20s")
 
 // tell a tutorial: its files are written, its commands run in their order, with an operator at
 // work; then the provider is asked for something, as each pod would.
@@ -97,7 +102,7 @@ func tell(ctx context.Context, page string, all []snippet) {
 					continue
 				}
 				Expect(p.how).To(Equal(executed), "%s: a tutorial's commands are executed: %s", s, c.what)
-				_, err := d.run(ctx, strings.Replace(c.what, "kubectl apply ", "kubectl apply --validate=strict ", 1))
+				_, err := d.run(ctx, hurried.Replace(c.what))
 				Expect(err).NotTo(HaveOccurred(), "%s: %s", s, c.what)
 				tally.add("commands executed", 1)
 				typed += c.what + "\n"
