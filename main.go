@@ -187,6 +187,7 @@ func newManager(cfg *rest.Config, history *controller.History, term *lease.Term,
 		Cache:                  caches,
 		Metrics:                serving,
 		HealthProbeBindAddress: o.HealthProbeBindAddress,
+		PprofBindAddress:       o.PprofBindAddress,
 		LeaderElection:         o.LeaderElect,
 		LeaderElectionID:       leaseName(o.WatchLabelSelector),
 		// Released after everything has ended, also the exchanges that are on their way.
@@ -288,8 +289,13 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
 	now := clock.RealClock{}
+	var leads func() bool
+	if o.LeaderElect {
+		leads = term.Running
+	}
 	exchanger, err := exchange.New(exchange.Options{
 		UserAgent: userAgent(o.ClusterName), EgressProxy: o.EgressProxy, AllowNetworks: o.AllowNetworks, Internal: clusterAddresses(cfg.Host, os.Getenv), Clock: now,
+		MaySend: leads,
 	})
 	if err != nil {
 		return nil, err
@@ -301,10 +307,6 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *
 	shard, err := shardOf(o)
 	if err != nil {
 		return nil, err
-	}
-	var leads func() bool
-	if o.LeaderElect {
-		leads = term.Running
 	}
 	return controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: o.WatchNamespaces, OperatorNamespace: o.OperatorNamespace,

@@ -26,7 +26,7 @@ func CacheOptions(namespaces []string, shard labels.Selector) (cache.Options, er
 	}
 	return cache.Options{
 		DefaultNamespaces: byNamespace(namespaces),
-		DefaultTransform:  cache.TransformStripManagedFields(),
+		DefaultTransform:  slim,
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.ProviderToken{}: {Label: shard},
 			&corev1.ConfigMap{}:       {Label: bundles},
@@ -39,7 +39,11 @@ func CacheOptions(namespaces []string, shard labels.Selector) (cache.Options, er
 // There are two, for credentials and for targets, since one label selector cannot
 // say "either".
 func NewSecretCache(cfg *rest.Config, scheme *runtime.Scheme, label string, namespaces []string, further ...labels.Requirement) (*LabelCache, error) {
-	return newCache(cfg, scheme, namespaces, label, &corev1.Secret{}, cache.TransformStripManagedFields(), further...)
+	transform := slim
+	if label == v1alpha1.TargetLabel {
+		transform = slimTarget
+	}
+	return newCache(cfg, scheme, namespaces, label, &corev1.Secret{}, transform, further...)
 }
 
 // newPodCache makes a cache of the pods that ask to be told, with little of each.

@@ -126,16 +126,16 @@ func (r *Reconciler) leaves(ctx context.Context, f *facts) bool {
 }
 
 // claim puts the operator's name in place of another one's.
-func (t tenure) claim(next *v1alpha1.ProviderToken) {
-	if next.Status.ServedBy != "" {
+func (t tenure) claim(next *v1alpha1.ProviderTokenStatus) {
+	if next.ServedBy != "" {
 		t.sign(next)
 	}
 }
 
 // sign puts the operator's name into a status that is written anyway: an upgrade writes none.
-func (t tenure) sign(next *v1alpha1.ProviderToken) {
+func (t tenure) sign(next *v1alpha1.ProviderTokenStatus) {
 	if t.by != "" {
-		next.Status.ServedBy = t.by
+		next.ServedBy = t.by
 	}
 }
 

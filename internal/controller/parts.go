@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -81,7 +82,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		return nil, err
 	}
 	log := mgr.GetLogger().WithName("providertoken")
-	logins := &Logins{Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now, Shared: p.Shard != nil}
+	logins := &Logins{
+		Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now, Shared: p.Shard != nil,
+		Issued: func(ctx context.Context, name types.NamespacedName) (time.Time, bool) {
+			var s corev1.Secret
+			if err := targets.Get(ctx, name, &s); err != nil {
+				return time.Time{}, false
+			}
+			return target.Issued(&s)
+		},
+	}
 	r := &Reconciler{
 		Client:      mgr.GetClient(),
 		Live:        p.Live,
@@ -112,6 +122,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 			if err := logins.Sweep(ctx); err != nil {
 				log.Error(err, "clearing old login records")
 			}
+			r.Rotation.Sweep()
 			select {
 			case <-ctx.Done():
 				return nil
@@ -123,6 +134,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		p.History.WentBack(func() {
 			log.Info("the cluster was put back to an earlier state; everything is read anew")
 			r.memory.rewind()
+			r.definitions.forget()
 		})
 	}
 	if err := r.serveIdentities(ctx, p); err != nil {

@@ -215,16 +215,25 @@ func (r *Reconciler) probe(ctx context.Context, f *facts) error {
 	if known && !f.mem.undelivered || f.unwritable != nil {
 		return nil
 	}
+	tried := false
 	sample, err := target.Sample(f.pt)
 	if err == nil {
-		err = r.Writer.Rehearse(ctx, f.have, sample)
+		tried, err = r.Writer.Rehearse(ctx, f.have, sample)
 	}
-	if f.unwritable = f.refusedProblem(err); f.unwritable != nil || err == nil {
+	if f.unwritable = f.refusedProblem(err); f.unwritable != nil {
 		return nil
 	}
 	var te *target.Error
-	if errors.As(err, &te) && te.Reason == target.Conflict {
-		return nil // it exists by now: the next look decides
+	switch {
+	case errors.As(err, &te) && te.Reason == target.Conflict:
+		f.unseen = !f.looked // it exists by now, or is another than it was
+		return nil
+	case err != nil:
+		return fmt.Errorf("rehearsing the target: %w", err)
 	}
-	return fmt.Errorf("rehearsing the target: %w", err)
+	if f.unseen && tried {
+		f.unseen = false // what could be created is not there: as good as a live read
+		r.memory.update(f.pt.UID, func(m *recollection) { m.looked = true })
+	}
+	return nil
 }

@@ -101,6 +101,8 @@ type Reconciler struct {
 	memory  *memory
 	alarms  *alarms.Alarms
 	issuers issuers
+	// definitions were read before.
+	definitions definitions
 }
 
 // Reconcile brings one ProviderToken forward. It never waits for a provider.
@@ -112,7 +114,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{RequeueAfter: retryFloor}, nil
 	}
 	var pt v1alpha1.ProviderToken
-	if err := r.Client.Get(ctx, req.NamespacedName, &pt); err != nil {
+	// What the cache holds is shared: everything below replaces fields of pt, and changes none in place.
+	if err := r.Client.Get(ctx, req.NamespacedName, &pt, client.UnsafeDisableDeepCopy); err != nil {
 		if apierrors.IsNotFound(err) {
 			return reconcile.Result{}, r.depart(ctx, req.NamespacedName)
 		}

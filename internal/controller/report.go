@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,15 +18,16 @@ import (
 
 // report turns facts into status with at most one write, and then into events.
 func (r *Reconciler) report(ctx context.Context, f *facts) error {
-	next := f.pt.DeepCopy()
-	next.Status = r.status(f)
-	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), ready(next))
-	f.tenure.claim(next)
-	if !f.tenure.serves || equality.Semantic.DeepEqual(f.pt.Status, next.Status) {
+	told := r.status(f)
+	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), meta.IsStatusConditionTrue(told.Conditions, v1alpha1.ReadyCondition))
+	f.tenure.claim(&told)
+	if !f.tenure.serves || sameStatus(&f.pt.Status, &told) || r.canWait(f, told) {
 		return nil
 	}
-	f.tenure.sign(next)
-	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt)); err != nil {
+	f.tenure.sign(&told)
+	next := f.pt.DeepCopy()
+	next.Status = told
+	if err := r.Client.Status().Patch(ctx, next, statusPatch{&f.pt.Status}); err != nil {
 		if apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
 			r.bury(f)
 			return nil
@@ -69,7 +69,7 @@ func (r *Reconciler) issuing(f *facts) *problem {
 	if p := f.unstoredProblem(); p != nil {
 		return p
 	}
-	if last := f.mem.failure; last != nil && f.need() != "" && last.basis == f.basis() {
+	if last := f.mem.failure; last != nil && (f.need() != "" || f.answers(last)) && last.basis == f.basis() {
 		return last.problem(f.origin, f.host(), f.expires(), f.live())
 	}
 	if at := f.turnAt(); !at.IsZero() && !f.pt.Spec.Suspend && f.blocked == nil {
@@ -82,6 +82,13 @@ func (r *Reconciler) issuing(f *facts) *problem {
 		return p
 	}
 	return f.carried()
+}
+
+// answers tells whether last is what came of the refresh that was requested last. A
+// definite failure uses the request up, so that nothing is needed any more while the
+// token lives; but whoever asked, and whoever is to mend it in time, must see it.
+func (f *facts) answers(last *failure) bool {
+	return last.request != "" && last.request == f.mem.handled && last.request == requested(f.pt)
 }
 
 // carried is the problem that status tells of, while another attempt is under
@@ -284,10 +291,10 @@ func (f *facts) kstatus(s *v1alpha1.ProviderTokenStatus, isReady bool, p *proble
 	if stalled {
 		set(v1alpha1.StalledCondition, metav1.ConditionTrue, p.reason(f), p.Message)
 	} else {
-		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.StalledCondition)
+		removeCondition(&s.Conditions, v1alpha1.StalledCondition)
 	}
 	if isReady || stalled || f.pt.Spec.Suspend {
-		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ReconcilingCondition)
+		removeCondition(&s.Conditions, v1alpha1.ReconcilingCondition)
 		return
 	}
 	reason, message := f.notReady(p)

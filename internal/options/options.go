@@ -23,6 +23,8 @@ type Options struct {
 	MetricsSecure bool
 	// HealthProbeBindAddress of /healthz and /readyz; "0" for none.
 	HealthProbeBindAddress string
+	// PprofBindAddress of Go's profiles, on loopback; empty for none.
+	PprofBindAddress string
 	// LeaderElect lets only one of several replicas work.
 	LeaderElect bool
 	// WatchNamespaces restricts the operator; empty for the whole cluster.
@@ -73,6 +75,7 @@ func Parse(args []string, env func(string) string, register ...func(*flag.FlagSe
 	fs.StringVar(&o.MetricsBindAddress, "metrics-bind-address", ":8443", "`address` of the metrics endpoint, or 0 for none")
 	fs.BoolVar(&o.MetricsSecure, "metrics-secure", true, "serve metrics over TLS, to those whom the API server lets read /metrics")
 	fs.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz, or 0 for none")
+	fs.StringVar(&o.PprofBindAddress, "pprof-bind-address", "", "loopback `address` of Go's CPU and heap profiles (/debug/pprof), such as 127.0.0.1:6060; none when empty")
 	fs.BoolVar(&o.LeaderElect, "leader-elect", true, "let only one of several replicas work")
 	fs.StringVar(&namespaces, "watch-namespaces", "", "comma-separated `namespaces` to work in; all of the cluster when empty. ClusterTokenProviders are not read then")
 	fs.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "work on ProviderTokens with these labels only (a shard), such as shard=a; the lease's name includes it")
@@ -105,7 +108,7 @@ func Parse(args []string, env func(string) string, register ...func(*flag.FlagSe
 }
 
 func (o Options) validate() error {
-	var errs []error
+	errs := []error{o.validatePprof()}
 	if o.MaxConcurrentReconciles < 1 {
 		errs = append(errs, fmt.Errorf("--max-concurrent-reconciles=%d: must be at least 1", o.MaxConcurrentReconciles))
 	}
@@ -122,6 +125,19 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("--cluster-name=%q: use up to 128 letters, digits, '.', '_' and '-'", o.ClusterName))
 	}
 	return errors.Join(errs...)
+}
+
+// validatePprof keeps profiles on this host: whoever reads them can stall the process
+// and learns what it does, and they ask nobody who that is.
+func (o Options) validatePprof() error {
+	if o.PprofBindAddress == "" {
+		return nil
+	}
+	a, err := netip.ParseAddrPort(o.PprofBindAddress)
+	if err != nil || !a.Addr().IsLoopback() {
+		return fmt.Errorf("--pprof-bind-address=%q: use a loopback address with a port, such as 127.0.0.1:6060 (kubectl port-forward reaches it)", o.PprofBindAddress)
+	}
+	return nil
 }
 
 func namespaceName() *regexp.Regexp {

@@ -59,6 +59,11 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"--allow-networks=10.0.0.0", "write it as 10.1.0.0/16"},
 		{"--egress-proxy=socks5://u:secret@h", "write an http or https URL"},
 		{"--egress-proxy=:", "write an http or https URL"},
+		{"--pprof-bind-address=:6060", "use a loopback address"},
+		{"--pprof-bind-address=0.0.0.0:6060", "use a loopback address"},
+		{"--pprof-bind-address=10.1.2.3:6060", "use a loopback address"},
+		{"--pprof-bind-address=localhost:6060", "use a loopback address"},
+		{"--pprof-bind-address=127.0.0.1", "use a loopback address"},
 		{"--max-concurrent-reconciles=0", "must be at least 1"},
 		{"--propagation-rate=0", "leave --propagation off"},
 		{"--api-audiences=x", "--workload-identity"},
@@ -72,6 +77,15 @@ func TestMistakesAreExplained(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: the error tells a password: %v", c.arg, err)
+		}
+	}
+}
+
+func TestProfilesAreServedOnLoopbackOnly(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:6060", "[::1]:0"} {
+		got, err := Parse([]string{"--pprof-bind-address=" + address}, noEnv)
+		if err != nil || got.PprofBindAddress != address {
+			t.Errorf("%s: got %q, %v", address, got.PprofBindAddress, err)
 		}
 	}
 }

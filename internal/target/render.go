@@ -1,7 +1,6 @@
 package target
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -127,8 +126,8 @@ func dress(owner *v1alpha1.ProviderToken, c Content, data map[string][]byte) (*c
 		labels[v1alpha1.ShardLabel] = shard
 	}
 	annotations[v1alpha1.OwnerAnnotation] = ownerKey(owner)
-	maps.Copy(annotations, describe(c.Token))
-	maps.Copy(annotations, bookkeeping(c))
+	describe(annotations, c.Token)
+	keepBooks(annotations, c)
 	if replacesKeys(t) {
 		annotations[FormAnnotation] = formHash(t)
 	}
@@ -178,7 +177,7 @@ func ownerReferences(owner *v1alpha1.ProviderToken) []metav1.OwnerReference {
 
 // ownerKey is the value of the owner annotation.
 func ownerKey(owner *v1alpha1.ProviderToken) string {
-	return fmt.Sprintf("%s/%s", owner.Namespace, owner.Name)
+	return owner.Namespace + "/" + owner.Name
 }
 
 func targetOf(owner *v1alpha1.ProviderToken) v1alpha1.Target {

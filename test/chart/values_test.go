@@ -101,7 +101,7 @@ var valueCases = []valueCase{
 	{value: "log.level", to: "3", args: []string{"--zap-log-level=3"}},
 	{value: "log.encoder", to: "console", args: []string{"--zap-encoder=console"}},
 	{value: "extraArgs", to: "[--zap-stacktrace-level=panic]", args: []string{"--zap-stacktrace-level=panic"}},
-	{value: "extraEnv", to: "[{name: GOMEMLIMIT, value: 400MiB}]", wants: []want{{deployment, manager + "/env/1", "{name: GOMEMLIMIT, value: 400MiB}"}}},
+	{value: "extraEnv", to: "[{name: GOMEMLIMIT, value: 400MiB}]", wants: []want{{deployment, manager + "/env/1", "{name: GOMEMLIMIT, value: 400MiB}"}, {deployment, manager + "/env/2", "absent"}}},
 
 	{value: "propagation.enabled", to: "true", args: []string{"--propagation"}, wants: []want{
 		{"ClusterRole providertoken-propagation", "/rules/1", "{apiGroups: [''], resources: [pods/status], verbs: [patch]}"},
@@ -259,7 +259,10 @@ var valueCases = []valueCase{
 	{value: "terminationGracePeriodSeconds", to: "3000000", wants: []want{{deployment, pod + "/terminationGracePeriodSeconds", "3000000"}}},
 	{value: "resources.requests.cpu", to: "100m", wants: []want{{deployment, manager + "/resources/requests/cpu", "100m"}}},
 	{value: "resources.requests.memory", to: "200Mi", wants: []want{{deployment, manager + "/resources/requests/memory", "200Mi"}}},
-	{value: "resources.limits.memory", to: "null", wants: []want{{deployment, manager + "/resources/limits/memory", "absent"}}},
+	{value: "resources.limits.memory", to: "null", wants: []want{{deployment, manager + "/resources/limits/memory", "absent"}, {deployment, manager + "/env/1", "absent"}}},
+	{value: "resources.limits.memory", to: "1000Mi", wants: []want{{deployment, manager + "/env/1", "{name: GOMEMLIMIT, value: 900MiB}"}}},
+	{value: "resources.limits.memory", to: "2Gi", wants: []want{{deployment, manager + "/env/1", "{name: GOMEMLIMIT, value: 1843MiB}"}}},
+	{value: "resources.limits.memory", to: "1.5G", wants: []want{{deployment, manager + "/env/1", "absent"}}}, // no whole number of MiB: Go's default then
 	{value: "podSecurityContext.runAsNonRoot", to: "null", wants: []want{{deployment, pod + "/securityContext/runAsNonRoot", "absent"}}},
 	{value: "podSecurityContext.runAsUser", to: "null", wants: []want{{deployment, pod + "/securityContext/runAsUser", "absent"}}},
 	{value: "podSecurityContext.runAsGroup", to: "1000", wants: []want{{deployment, pod + "/securityContext/runAsGroup", "1000"}}},

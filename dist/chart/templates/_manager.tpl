@@ -25,6 +25,18 @@
 {{- toYaml (concat $args .Values.extraArgs) }}
 {{- end }}
 
+{{/* Nine tenths of resources.limits.memory in Mi or Gi; nothing without one, or where extraEnv has its own. */}}
+{{- define "providertoken.goMemLimit" -}}
+{{- $own := false }}
+{{- range .Values.extraEnv }}{{ if eq .name "GOMEMLIMIT" }}{{ $own = true }}{{ end }}{{ end }}
+{{- $limit := toString (dig "limits" "memory" "" (.Values.resources | default dict)) }}
+{{- if and (not $own) (regexMatch "^[1-9][0-9]*[MG]i$" $limit) }}
+{{- $mebibytes := int (regexFind "^[0-9]+" $limit) }}
+{{- if hasSuffix "Gi" $limit }}{{ $mebibytes = mul $mebibytes 1024 }}{{ end }}
+{{- printf "%dMiB" (div (mul $mebibytes 9) 10) }}
+{{- end }}
+{{- end }}
+
 {{/* Different nodes; by revision, so that pods that are about to go do not count. */}}
 {{- define "providertoken.affinity" -}}
 {{- $term := dict "topologyKey" "kubernetes.io/hostname" "matchLabelKeys" (list "pod-template-hash")
