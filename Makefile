@@ -31,7 +31,7 @@ COVERAGE ?= 90
 
 pure := token provider exchange schedule target consent
 # Modules of their own, with tests of their own: what they need is none of the operator's.
-modules := hack/image test/crash test/faults test/gitops test/recipes test/formats
+modules := hack/image test/alerts test/crash test/faults test/gitops test/recipes test/formats
 # The race detector needs a C compiler; CGO_ENABLED is 0 where Go finds none.
 race := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
@@ -116,6 +116,14 @@ formats: ## Let the programs that docs/formats.md is for read what the operator 
 .PHONY: microbench
 microbench: ## Measure decode, render, observe, schedule, the exchange scheduler and reconciles, COUNT times each: input for benchstat.
 	@go test -run='^$$' -bench=. -count=$(COUNT) $(TESTFLAGS) ./internal/provider ./internal/target ./internal/schedule ./internal/exchange ./internal/controller
+
+.PHONY: alerts
+alerts: ## Check the alert rules with promtool, and play what lets each fire, and what does not.
+	hack/alerts.sh
+
+.PHONY: pictures
+pictures: ## Let a real Prometheus look at the demo while its providers fail, and draw docs/images from what it saw.
+	hack/pictures.sh
 
 .PHONY: cover
 cover: ## Check that the pure packages' tests cover at least COVERAGE percent.

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/audit"
 	"github.com/providertoken/operator/internal/controller"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/lease"
@@ -46,6 +48,7 @@ import (
 	"github.com/providertoken/operator/internal/options"
 	"github.com/providertoken/operator/internal/process"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/traces"
 
 	// The image is the binary alone: where the system has no CA certificates of its
 	// own, those that Mozilla trusts are used. SSL_CERT_FILE still takes precedence.
@@ -97,11 +100,65 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if err != nil {
 		return err
 	}
-	settle, err := assemble(ctx, mgr, cfg, history, term, o, catalog)
+	watch, err := newWatching(ctx, o, out)
 	if err != nil {
 		return err
 	}
-	return errors.Join(mgr.Start(ctx), finish(settle))
+	settle, err := assemble(ctx, mgr, cfg, history, term, o, catalog, watch)
+	if err != nil {
+		return err
+	}
+	return errors.Join(mgr.Start(ctx), finish(settle), watch.close())
+}
+
+// watching is what tells others of the operator's work, besides its log.
+type watching struct {
+	audit  *audit.Log
+	file   io.Closer
+	tracer *traces.Tracer
+}
+
+// newWatching opens what o asks for. stdout takes the audit log where it says so.
+func newWatching(ctx context.Context, o options.Options, stdout io.Writer) (watching, error) {
+	var w watching
+	var out io.Writer
+	switch o.AuditLog {
+	case "":
+	case options.AuditStdout:
+		out = stdout
+	case options.AuditStderr:
+		out = os.Stderr
+	default:
+		f, err := os.OpenFile(o.AuditLog, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return w, fmt.Errorf("--audit-log: %w; name a file in a volume that the operator may write to", err)
+		}
+		out, w.file = f, f
+	}
+	if out != nil {
+		w.audit = audit.New(out, func(err error) { ctrl.Log.Error(err, "an exchange is missing from the audit log") })
+	}
+	if o.OTLPEndpoint == "" {
+		return w, nil
+	}
+	var err error
+	w.tracer, err = traces.New(ctx, o.OTLPEndpoint, version, clock.RealClock{}.Now)
+	return w, err
+}
+
+// tracesPatience is how long a process that ends waits for a collector to take what is left.
+const tracesPatience = 3 * time.Second
+
+func (w watching) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), tracesPatience)
+	defer cancel()
+	if err := w.tracer.Close(ctx); err != nil {
+		ctrl.Log.Info("the last traces could not be sent; is --otlp-endpoint right?")
+	}
+	if w.file != nil {
+		return w.file.Close()
+	}
+	return nil
 }
 
 // settlePatience is how long a process that has nothing else to do any more tries to
@@ -283,7 +340,7 @@ func leaseName(selector string) string {
 }
 
 // assemble puts the parts together.
-func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *controller.History, term *lease.Term, o options.Options, catalog *provider.Catalog) (settle func(context.Context) error, err error) {
+func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *controller.History, term *lease.Term, o options.Options, catalog *provider.Catalog, watch watching) (settle func(context.Context) error, err error) {
 	live, err := client.New(cfg, client.Options{Scheme: mgr.GetScheme(), HTTPClient: mgr.GetHTTPClient()})
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
@@ -300,7 +357,9 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *
 	if err != nil {
 		return nil, err
 	}
-	counters, err := metrics.New(ctrlmetrics.Registry)
+	counters, err := metrics.NewWith(ctrlmetrics.Registry, metrics.Options{
+		Aggregated: !o.ObjectMetrics, Version: version, Commit: commit, GoVersion: goruntime.Version(),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -310,7 +369,7 @@ func assemble(ctx context.Context, mgr ctrl.Manager, cfg *rest.Config, history *
 	}
 	return controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: o.WatchNamespaces, OperatorNamespace: o.OperatorNamespace,
-		Catalog: catalog, Exchanger: exchanger, Clock: now, Metrics: counters, Shard: shard, Identity: o.OperatorNamespace + "/" + leaseName(o.WatchLabelSelector), History: history, Leads: leads,
+		Catalog: catalog, Exchanger: exchanger, Clock: now, Metrics: counters, Audit: watch.audit, Tracer: watch.tracer, Shard: shard, Identity: o.OperatorNamespace + "/" + leaseName(o.WatchLabelSelector), History: history, Leads: leads,
 		Options: controller.Options{
 			InlineProviders:         o.InlineProviders,
 			ClusterProviders:        len(o.WatchNamespaces) == 0,

@@ -53,6 +53,10 @@ type attempt struct {
 	expires, replaces time.Time
 	// knows is how many attempts had ended when this one was decided.
 	knows uint64
+	// origin and sources are what the audit log tells of it, and exchange the one under way.
+	origin   string
+	sources  provenance
+	exchange *exchangeRecord
 	// rotation is set where the refresh token is itself the credential.
 	rotation *rotation.Want
 }
@@ -83,6 +87,7 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
 		target: types.NamespacedName{Namespace: f.pt.Namespace, Name: f.pt.TargetName()},
+		origin: f.origin.boundTo(), sources: f.sources,
 		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(), knows: f.mem.verdicts,
 	}
 	if f.live() {
@@ -338,6 +343,7 @@ func (a *attempt) login(ctx context.Context) verdict {
 		a.remember(got, token.Secret{})
 	case failed.Kind == provider.LoginDenied:
 		v.frozenUntil, err = grant.Refused(ctx)
+		a.r.Metrics.Froze(a.label)
 	default:
 		err = grant.Unanswered(ctx, failed.SentMaybe && failed.Status == 0)
 	}
@@ -449,15 +455,24 @@ func (a *attempt) send(ctx context.Context, in provider.RequestInput) (provider.
 			Kind: provider.Unavailable, Problem: "this process leads no more", Fix: "nothing is to be done: the one that leads asks for the token",
 		}
 	}
+	ctx = a.begin(ctx, in.RefreshToken)
 	answer, err := a.r.Exchanger.Do(ctx, req, a.trust)
 	if err != nil {
+		a.exchange.end(token.Token{}, typed(err))
 		return req, provider.Answer{}, typed(err)
 	}
+	a.exchange.status = answer.Status
 	return req, answer, nil
 }
 
 // judge reads a token out of an answer.
 func (a *attempt) judge(req provider.Request, answer provider.Answer) (token.Token, *provider.Error) {
+	got, failed := a.decode(req, answer)
+	a.exchange.end(got, failed)
+	return got, failed
+}
+
+func (a *attempt) decode(req provider.Request, answer provider.Answer) (token.Token, *provider.Error) {
 	got, err := a.res.Decode(req, answer)
 	if err != nil {
 		return token.Token{}, typed(err)

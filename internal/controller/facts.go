@@ -39,6 +39,8 @@ type facts struct {
 	origin      origin
 	resolved    provider.Resolved
 	credentials provider.Credentials
+	// sources are the Secrets that they are from, and what those say about their end.
+	sources provenance
 	// identity is the ServiceAccount whose token is a credential too; nil when there is none.
 	identity *identity
 	trust    exchange.Trust
@@ -68,6 +70,8 @@ type facts struct {
 	unwritable *problem
 	// repaired is true when this reconcile mended the target without a new token.
 	repaired bool
+	// refreshed is true when this reconcile wrote a new token.
+	refreshed bool
 
 	inputs  string
 	policy  schedule.Policy
@@ -180,6 +184,7 @@ func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *p
 		return f.inputProblem(err)
 	}
 	f.resolved = *chosen
+	f.sources = w.provenance()
 	if p := r.discover(f, w); p != nil {
 		return p
 	}

@@ -32,6 +32,7 @@ func (r *Reconciler) nextLook(f *facts) time.Time {
 		consider(f.retryAt())
 		consider(f.turnAt())
 	}
+	consider(f.credentialNews())
 	consider(f.storeAt())
 	consider(f.keepAt())
 	if !f.mem.delayed.IsZero() {

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/audit"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/propagation"
@@ -23,6 +24,7 @@ import (
 	"github.com/providertoken/operator/internal/provisioning"
 	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/target"
+	"github.com/providertoken/operator/internal/traces"
 )
 
 // sweepInterval is the time between two clearings of login records.
@@ -42,7 +44,7 @@ type Clock interface {
 	exchange.AlarmClock
 }
 
-// Parts are what a manager's controller is made of. All fields but Namespaces, History, Shard, Identity and Leads are required.
+// Parts are what a manager's controller is made of. All fields but Namespaces, Audit, Tracer, History, Shard, Identity and Leads are required.
 type Parts struct {
 	// Config reaches the API server.
 	Config *rest.Config
@@ -64,6 +66,10 @@ type Parts struct {
 	Identity string
 	Clock    Clock
 	Metrics  *metrics.Metrics
+	// Audit takes one line for each exchange; nil when nobody wants them.
+	Audit *audit.Log
+	// Tracer makes spans; nil when nobody wants them.
+	Tracer *traces.Tracer
 	// Leads tells whether nobody else can be the leader; nil where nobody else is.
 	Leads   func() bool
 	Options Options
@@ -106,6 +112,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		Clock:       p.Clock,
 		Events:      mgr.GetEventRecorder("providertoken"),
 		Metrics:     p.Metrics,
+		Audit:       p.Audit,
+		Tracer:      p.Tracer,
 		Leads:       p.Leads,
 		Identity:    p.Identity,
 		Log:         log,

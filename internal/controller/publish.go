@@ -58,7 +58,10 @@ func (r *Reconciler) publishOnce(ctx context.Context, f *facts) error {
 		if err := r.mayOwn(ctx, f, f.have, want); err != nil {
 			return err
 		}
-		if saved, err = r.Writer.Apply(ctx, f.have, want); err != nil {
+		_, span := r.Tracer.Continue(ctx, string(f.pt.UID), "publish", f.traced())
+		saved, err = r.Writer.Apply(ctx, f.have, want)
+		span.End(failureClass(err))
+		if err != nil {
 			return r.refuse(f, err, fresh)
 		}
 	}
@@ -189,9 +192,10 @@ func (r *Reconciler) mayOwn(ctx context.Context, f *facts, have, want *corev1.Se
 // published remembers a write, so that a cache that lags behind is not believed.
 func (r *Reconciler) published(f *facts, saved *corev1.Secret, content *target.Content, fresh bool) {
 	f.repaired = !fresh && f.have == nil || !fresh && !f.seen.Intact
-	if fresh {
+	if f.refreshed = fresh; fresh {
 		left, replaced := f.validityLeft()
 		r.Metrics.Published(f.origin.label(), left, replaced)
+		r.countLateness(f)
 	}
 	f.have, f.seen, f.held = saved, target.Observe(f.pt, saved), content
 	p := &published{resourceVersion: saved.ResourceVersion, content: *content}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/alarms"
+	"github.com/providertoken/operator/internal/audit"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/propagation"
@@ -25,6 +26,7 @@ import (
 	"github.com/providertoken/operator/internal/provisioning"
 	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/target"
+	"github.com/providertoken/operator/internal/traces"
 	"github.com/providertoken/operator/internal/workload"
 )
 
@@ -53,7 +55,7 @@ type Options struct {
 // not occupy the workers, and client-go waits as long as a Retry-After says.
 const apiPatience = 30 * time.Second
 
-// Reconciler keeps ProviderTokens fresh. All fields but Leads, Identity, Propagation and Workload are required.
+// Reconciler keeps ProviderTokens fresh. All fields but Audit, Tracer, Leads, Identity, Propagation and Workload are required.
 type Reconciler struct {
 	// Client reads ProviderTokens, providers and CA bundles from the cache, and writes status.
 	Client client.Client
@@ -83,6 +85,10 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// Metrics counts.
 	Metrics *metrics.Metrics
+	// Audit takes one line for each exchange; nil when nobody wants them.
+	Audit *audit.Log
+	// Tracer makes spans; nil when nobody wants them.
+	Tracer *traces.Tracer
 	// Leads tells whether nobody else can be the leader; nil where nobody else is.
 	Leads func() bool
 	// Identity tells this operator from others that may select the same ProviderTokens;

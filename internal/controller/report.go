@@ -19,7 +19,7 @@ import (
 // report turns facts into status with at most one write, and then into events.
 func (r *Reconciler) report(ctx context.Context, f *facts) error {
 	told := r.status(f)
-	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), meta.IsStatusConditionTrue(told.Conditions, v1alpha1.ReadyCondition))
+	r.Metrics.Token(f.measured(&told))
 	f.tenure.claim(&told)
 	if !f.tenure.serves || sameStatus(&f.pt.Status, &told) || r.canWait(f, told) {
 		return nil
@@ -27,7 +27,11 @@ func (r *Reconciler) report(ctx context.Context, f *facts) error {
 	f.tenure.sign(&told)
 	next := f.pt.DeepCopy()
 	next.Status = told
-	if err := r.Client.Status().Patch(ctx, next, statusPatch{&f.pt.Status}); err != nil {
+	span := r.traceStatus(ctx, f)
+	err := r.Client.Status().Patch(ctx, next, statusPatch{&f.pt.Status})
+	span.End(failureClass(err))
+	r.Metrics.StatusWritten(err)
+	if err != nil {
 		if apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
 			r.bury(f)
 			return nil
@@ -46,6 +50,7 @@ func (r *Reconciler) bury(f *facts) {
 	r.Scheduler.Cancel(string(f.pt.UID))
 	r.alarms.Set(f.name, time.Time{})
 	r.Metrics.Forget(f.name.Namespace, f.name.Name)
+	r.Tracer.Finish(string(f.pt.UID))
 	r.memory.update(f.pt.UID, func(m *recollection) { m.gone = true })
 }
 
@@ -136,7 +141,7 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 	s.SecretName = f.pt.TargetName()
 	s.Refresh = effective(f.policy)
 	s.Provider = f.providerStatus()
-	s.Token, s.RefreshAt = nil, nil
+	s.Token, s.RefreshAt, s.CredentialExpiresAt = nil, nil, f.credentialExpiresAt()
 	if f.held != nil {
 		t := f.held.Token
 		s.Token = &v1alpha1.TokenStatus{
@@ -177,8 +182,8 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 				"whether the ServiceAccount permits it is found out with the first request")
 			return
 		}
-		set(v1alpha1.CredentialsResolvedCondition, metav1.ConditionTrue, v1alpha1.ReasonResolved,
-			fmt.Sprintf("the credentials for %s are there", f.origin.Name))
+		reason, message := f.resolution()
+		set(v1alpha1.CredentialsResolvedCondition, metav1.ConditionTrue, reason, message)
 	})
 	condition(v1alpha1.TokenIssuedCondition, issuing, func() { f.issued(set) })
 	condition(v1alpha1.SecretPublishedCondition, f.unwritable, func() { f.placed(set) })
@@ -370,7 +375,7 @@ func (r *Reconciler) announce(f *facts, next *v1alpha1.ProviderToken) {
 
 // warn makes the event of a condition that turned false.
 func (r *Reconciler) warn(pt *v1alpha1.ProviderToken, is *metav1.Condition) {
-	if is.Status == metav1.ConditionFalse && !initial(is.Reason) {
+	if (is.Status == metav1.ConditionFalse || foreboding(is.Reason)) && !initial(is.Reason) {
 		r.Events.Eventf(pt, nil, severity(is.Reason), is.Reason, "Refresh", "%s", is.Message)
 	}
 }

@@ -45,6 +45,7 @@ const (
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, credentials, targets cache.Cache) error {
 	r.memory = newMemory()
 	r.alarms = alarms.New(r.Clock)
+	r.Metrics.Watch(r.load, r.Clock.Now)
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ func sameStatus(a, b *v1alpha1.ProviderTokenStatus) bool {
 		a.SecretName == b.SecretName &&
 		a.RefreshHandled == b.RefreshHandled &&
 		a.ServedBy == b.ServedBy &&
+		a.CredentialExpiresAt.Equal(b.CredentialExpiresAt) &&
 		slices.EqualFunc(a.Conditions, b.Conditions, sameCondition) &&
 		a.RefreshAt.Equal(b.RefreshAt) &&
 		ptr.Equal(a.Provider, b.Provider) &&

@@ -179,6 +179,13 @@ var valueCases = []valueCase{
 	{value: "metrics.serviceMonitor.labels", given: "metrics: {serviceMonitor: {enabled: true}}", to: "{release: prometheus}", wants: []want{{monitor, "/metadata/labels/release", "prometheus"}}},
 	{value: "metrics.serviceMonitor.labels", given: "{commonLabels: {release: x}, metrics: {serviceMonitor: {enabled: true}}}", to: "{release: prometheus}", wants: []want{{monitor, "/metadata/labels/release", "prometheus"}}},
 	{value: "metrics.serviceMonitor.interval", given: "metrics: {serviceMonitor: {enabled: true}}", to: "15s", wants: []want{{monitor, "/spec/endpoints/0/interval", "15s"}}},
+	{value: "metrics.prometheusRule.enabled", to: "true", wants: []want{{"PrometheusRule providertoken", "/spec/groups/0/rules/0/alert", "ProviderTokenLoginFrozen"}}},
+	{value: "metrics.prometheusRule.labels", given: "metrics: {prometheusRule: {enabled: true}}", to: "{release: prometheus}", wants: []want{{"PrometheusRule providertoken", "/metadata/labels/release", "prometheus"}}},
+	{value: "metrics.dashboard.enabled", to: "true", wants: []want{{"ConfigMap providertoken-dashboard", "/metadata/labels/grafana_dashboard", `"1"`}}},
+	{value: "metrics.dashboard.labels", given: "metrics: {dashboard: {enabled: true}}", to: "{folder: tokens}", wants: []want{{"ConfigMap providertoken-dashboard", "/metadata/labels/folder", "tokens"}}},
+	{value: "metrics.perObject", to: "false", args: []string{"--object-metrics=false"}},
+	{value: "auditLog", to: "none", args: []string{"--audit-log=none"}},
+	{value: "otlpEndpoint", to: "http://collector.tracing:4317", args: []string{"--otlp-endpoint=http://collector.tracing:4317"}},
 	{value: "probePort", to: "9091", wants: []want{
 		{deployment, manager + "/args/2", "--health-probe-bind-address=:9091"},
 		{deployment, manager + "/ports/1/containerPort", "9091"},
@@ -367,6 +374,7 @@ func TestContradictionsAreExplained(t *testing.T) {
 	for _, c := range []struct{ values, message string }{
 		{"{leaderElection: {enabled: false}}", "Set replicas to 1, or enable leader election"},
 		{"{metrics: {enabled: false, serviceMonitor: {enabled: true}}}", "metrics.enabled is false: there is nothing to scrape"},
+		{"{metrics: {enabled: false, prometheusRule: {enabled: true}}}", "metrics.enabled is false: there is nothing to scrape"},
 		{"{egressProxy: {url: 'http://p:1', secret: {name: p}}}", "egressProxy.url and egressProxy.secret.name are both set"},
 		{"{egressProxy: {url: 'socks5://h'}}", "egressProxy.url: write an http or https URL"},
 		{"{egressProxy: {url: 'socks5://user:secret@h'}}", "put the URL into a Secret"},

@@ -113,6 +113,9 @@ providertoken.dev/shard: {{ . | quote }}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.enabled) }}
 {{- fail "metrics.serviceMonitor.enabled is true, but metrics.enabled is false: there is nothing to scrape. Enable both, or neither." }}
 {{- end }}
+{{- if and (or .Values.metrics.prometheusRule.enabled .Values.metrics.dashboard.enabled) (not .Values.metrics.enabled) }}
+{{- fail "metrics.prometheusRule.enabled or metrics.dashboard.enabled is true, but metrics.enabled is false: there is nothing to scrape. Enable metrics, or neither." }}
+{{- end }}
 {{- /* Never repeated in a message: it may hold a password. */}}
 {{- if and .Values.egressProxy.url (contains "@" .Values.egressProxy.url) }}
 {{- fail "egressProxy.url holds a user or password, which everybody who may see pods could read: put the URL into a Secret and name it in egressProxy.secret.name." }}

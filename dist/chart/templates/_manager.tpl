@@ -22,6 +22,9 @@
 {{- end }}
 {{- if ne (toString .Values.log.level) "info" }}{{ $args = append $args (printf "--zap-log-level=%v" .Values.log.level) }}{{ end }}
 {{- if ne .Values.log.encoder "json" }}{{ $args = append $args (printf "--zap-encoder=%s" .Values.log.encoder) }}{{ end }}
+{{- if not .Values.metrics.perObject }}{{ $args = append $args "--object-metrics=false" }}{{ end }}
+{{- if ne .Values.auditLog "stdout" }}{{ $args = append $args (printf "--audit-log=%s" .Values.auditLog) }}{{ end }}
+{{- with .Values.otlpEndpoint }}{{ $args = append $args (printf "--otlp-endpoint=%s" .) }}{{ end }}
 {{- toYaml (concat $args .Values.extraArgs) }}
 {{- end }}
 
