@@ -342,9 +342,10 @@ func (r *Reconciler) cachedTarget(ctx context.Context, f *facts) (cached *corev1
 // absentForNow tells that a target which is not in the cache need not be looked for yet:
 // before a first token is asked for, the rehearsal of its creation finds it; and when
 // that token is there, its creation does. Both lead to a live read. So a first token
-// costs none, as a rule.
+// costs none, as a rule. Where status tells of a token, it is not the first: the object
+// came from another shard, and the cache does not show its target before it is labelled.
 func (r *Reconciler) absentForNow(f *facts) bool {
-	if f.mem.published != nil || f.unwritable != nil {
+	if f.mem.published != nil || f.unwritable != nil || f.pt.Status.Token != nil {
 		return false
 	}
 	if f.mem.minted != nil {

@@ -166,3 +166,29 @@ func TestMergeDoesNotBelieveAForgedListOfTemplateMetadata(t *testing.T) {
 		}
 	}
 }
+
+func TestATargetFollowsItsProviderTokenToAnotherShard(t *testing.T) {
+	for name, c := range map[string]struct {
+		have, want map[string]string
+		matches    bool
+	}{
+		"none":          {nil, nil, true},
+		"the same":      {map[string]string{v1alpha1.ShardLabel: "a"}, map[string]string{v1alpha1.ShardLabel: "a"}, true},
+		"another":       {map[string]string{v1alpha1.ShardLabel: "a"}, map[string]string{v1alpha1.ShardLabel: "b"}, false},
+		"none any more": {map[string]string{v1alpha1.ShardLabel: "a", "else": "x"}, map[string]string{}, false},
+		"a first one":   {map[string]string{"else": "x"}, map[string]string{v1alpha1.ShardLabel: "b"}, false},
+	} {
+		have := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Labels: c.have}}
+		want := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Labels: c.want}}
+		if got := Matches(have, want); got != c.matches {
+			t.Errorf("%s: matches is %t", name, got)
+		}
+		merged := merge(have, want)
+		if merged.Labels[v1alpha1.ShardLabel] != c.want[v1alpha1.ShardLabel] || merged.Labels["else"] != c.have["else"] {
+			t.Errorf("%s: merged labels are %v", name, merged.Labels)
+		}
+		if !Matches(merged, want) {
+			t.Errorf("%s: what was written does not match", name)
+		}
+	}
+}

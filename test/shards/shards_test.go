@@ -192,6 +192,7 @@ var _ = Describe("two operators that select the same ProviderTokens", func() {
 			g.Expect(w.Server.Client.List(ctx, &list, client.InNamespace(w.Namespace))).To(Succeed())
 			at := slices.IndexFunc(list.Items, func(e eventsv1.Event) bool { return e.Reason == v1alpha1.ReasonServedByAnother })
 			g.Expect(at).To(BeNumerically(">=", 0))
+			g.Expect(list.Items[at].Type).To(Equal("Warning"))
 			g.Expect(list.Items[at].Note).To(And(ContainSubstring(w.name("")), ContainSubstring(w.name(rest)), ContainSubstring("--watch-label-selector")))
 		}).WithTimeout(soon).WithPolling(poll).Should(Succeed())
 
@@ -232,7 +233,7 @@ var _ = Describe("two operators that select the same ProviderTokens", func() {
 		took := w.Requests.Snapshot().Since(before)
 		AddReportEntry("in nine minutes", fmt.Sprint(took, len(w.Sim.Generic.Calls())-calls))
 		Expect(len(w.Sim.Generic.Calls()) - calls).To(BeNumerically("<=", 2*steps))
-		Expect(took.Sum("PATCH", "PUT")).To(BeNumerically("<=", 2*steps))
+		Expect(took.Sum("PATCH", "PUT")).To(BeNumerically("<=", steps/2))
 		w.Sim.Generic.Always(nil)
 		Eventually(func() int {
 			w.Clock.Step(10 * time.Second)
