@@ -244,6 +244,8 @@ func (all figures) sideBySide() string {
 		row("API requests per refresh", "%.2f", own.Steady.RequestsPerRefresh, peer.Steady.RequestsPerRefresh)
 		row("operator CPU per refresh", "%.2f ms", own.Steady.CPU, peer.Steady.CPU)
 		row("API server CPU per refresh", "%.2f ms", own.Steady.APIServerCPU, peer.Steady.APIServerCPU)
+		row("operator CPU per token, all of the run", "%.2f ms", own.Whole.CPU, peer.Whole.CPU)
+		row("API requests per token, all of the run", "%.2f", own.Whole.RequestsPerToken, peer.Whole.RequestsPerToken)
 		row("all first tokens", "%.1f s", own.FirstTokens.All, peer.FirstTokens.All)
 		row("expired token-seconds", "%.0f", own.Expired, peer.Expired)
 		row("early and lost mints", "%.0f", float64(own.Mints.Early+own.Mints.Lost), float64(peer.Mints.Early+peer.Mints.Lost))
