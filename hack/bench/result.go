@@ -131,7 +131,8 @@ type fairness struct {
 	Crowd       int     `json:"crowd"`
 	CrowdTokens int     `json:"crowdTokensMeanwhile"`
 	SlowSeconds float64 `json:"slowHostSeconds"`
-	// Alone and Beside are the seconds until all first tokens of the few, and the lateness
+	// Alone and Beside are the seconds from the creation of the few until all of them had
+	// their first tokens, and the lateness
 	// of their refreshes, without and with the crowd.
 	Alone      float64      `json:"aloneSeconds"`
 	Beside     float64      `json:"besideSeconds"`
