@@ -2,7 +2,7 @@
 # Writes everything that is generated into the given tree: from the Go sources deep
 # copies beside the API types, CRDs, and the manager's ClusterRole; from its Lua
 # files the patch for Argo CD's settings; from the catalog a page for each provider; the
-# dashboard; the page of every reason.
+# dashboard; the page of every reason; from the API types' comments and rules docs/api.md.
 #
 #   hack/generate.sh DIRECTORY
 set -euo pipefail
@@ -20,3 +20,6 @@ printf '%s\n' "$patch" >"$into/config/argocd/argocd-cm.yaml"
 go run -buildvcs=false ./hack/docs "$into/docs/providers"
 go run -buildvcs=false ./hack/dashboard "$into"
 go run -buildvcs=false ./hack/troubleshooting "$into"
+crd_ref_docs=$(hack/tool.sh crd-ref-docs)
+"$crd_ref_docs" --source-path=api/v1alpha1 --config=hack/docs/api/config.yaml --templates-dir=hack/docs/api/templates \
+	--renderer=markdown --log-level=ERROR --output-path="$into/docs/api.md"
