@@ -280,8 +280,14 @@ func (s *stage) few(ctx context.Context, r *result, x *fairness, beside bool, cr
 	if err := s.start(); err != nil {
 		return err
 	}
-	if err := s.until(ctx, s.operator.began.Add(5*time.Minute), func() bool { return s.looked(ctx, many.Count) }); err != nil {
+	if err := s.pass(ctx, time.Now().Add(settling)); err != nil {
 		return err
+	}
+	if beside {
+		if err := s.until(ctx, s.operator.began.Add(5*time.Minute), func() bool { return s.looked(ctx, crowd) }); err != nil {
+			return err
+		}
+		s.say("the crowd waits for its host")
 	}
 	s.groups = []group{few}
 	began := time.Now()
