@@ -23,7 +23,7 @@ import (
 type wallet struct {
 	secrets map[string]*corev1.Secret // by name; only those that exist and are bound to the provider
 	from    location
-	def     provider.Definition
+	def     *definition
 	// made are credentials that were provisioned and are not in the cache yet.
 	made provider.Credentials
 	// madeHosts is what the Secret that they were made with lists in its annotation.
@@ -73,7 +73,7 @@ func (r *Reconciler) openWallet(ctx context.Context, from location, o origin) (w
 // credentialSecret is nil when there is none that is bound to the provider.
 func (r *Reconciler) credentialSecret(ctx context.Context, namespace, name string, o origin) (*corev1.Secret, error) {
 	var s corev1.Secret
-	err := r.Credentials.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &s)
+	err := r.Credentials.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &s, client.UnsafeDisableDeepCopy)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("reading credential Secret %s: %w", name, err)
 	}
@@ -139,7 +139,7 @@ func (w wallet) has(canonical string) bool {
 // credentials are all that are there, by canonical name.
 func (w wallet) credentials() provider.Credentials {
 	c := provider.Credentials{}
-	for _, name := range w.def.CredentialNames() {
+	for _, name := range w.def.names {
 		if v, ok := w.get(name); ok {
 			c[name] = v
 		}
@@ -149,7 +149,7 @@ func (w wallet) credentials() provider.Credentials {
 
 // unknownKey is the first remapped credential that the provider does not know.
 func (w wallet) unknownKey() *problem {
-	known := w.def.CredentialNames()
+	known := w.def.names
 	for _, k := range w.from.keys {
 		if !slices.Contains(known, string(k.Name)) {
 			return providerProblem(v1alpha1.ReasonInvalidCredentials, fmt.Sprintf(

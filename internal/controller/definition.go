@@ -25,8 +25,9 @@ type origin struct {
 	Version string
 	// Vouched is true when the catalog or a ClusterTokenProvider stands for the
 	// whole endpoint, so that credentials need not name it themselves.
-	Vouched    bool
-	Definition provider.Definition
+	Vouched bool
+	// Definition is nil while there is none.
+	Definition *definition
 	// Platform holds the credentials, where a ClusterTokenProvider does; nil otherwise.
 	Platform *v1alpha1.PlatformCredentials
 	// Allow says who may use them, and for what.
@@ -60,20 +61,20 @@ func (r *Reconciler) findOrigin(ctx context.Context, pt *v1alpha1.ProviderToken)
 	switch ref.Kind {
 	case v1alpha1.NamespacedProvider:
 		var tp v1alpha1.TokenProvider
-		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: pt.Namespace, Name: ref.Name}, &tp); err != nil {
+		if err := r.Client.Get(ctx, client.ObjectKey{Namespace: pt.Namespace, Name: ref.Name}, &tp, client.UnsafeDisableDeepCopy); err != nil {
 			return missingProvider(err, ref, pt.Namespace)
 		}
-		return r.objectOrigin(ctx, ref, tp.Generation, tp.Spec, pt.Namespace)
+		return r.objectOrigin(ctx, ref, &tp.ObjectMeta, &tp.Spec)
 	case v1alpha1.ClusterProvider:
 		if !r.Options.ClusterProviders {
 			return origin{Kind: ref.Kind, Name: ref.Name}, providerProblem(v1alpha1.ReasonProviderUnavailableHere,
 				"this installation watches single namespaces and reads no ClusterTokenProvider; use a TokenProvider in this namespace instead"), nil
 		}
 		var ctp v1alpha1.ClusterTokenProvider
-		if err := r.Client.Get(ctx, client.ObjectKey{Name: ref.Name}, &ctp); err != nil {
+		if err := r.Client.Get(ctx, client.ObjectKey{Name: ref.Name}, &ctp, client.UnsafeDisableDeepCopy); err != nil {
 			return missingProvider(err, ref, "")
 		}
-		o, p, err := r.objectOrigin(ctx, ref, ctp.Generation, ctp.Spec.ProviderDefinition, "")
+		o, p, err := r.objectOrigin(ctx, ref, &ctp.ObjectMeta, &ctp.Spec.ProviderDefinition)
 		o.Platform, o.Allow = ctp.Spec.Credentials, ctp.Spec.Allow
 		return o, p, err
 	default:
@@ -83,13 +84,18 @@ func (r *Reconciler) findOrigin(ctx context.Context, pt *v1alpha1.ProviderToken)
 
 func (r *Reconciler) builtinOrigin(ref *v1alpha1.ProviderReference) (origin, *problem, error) {
 	o := origin{Kind: v1alpha1.BuiltinProvider, Name: ref.Name, Version: r.Catalog.Version(ref.Name), Vouched: true}
+	key := definitionKey{kind: v1alpha1.BuiltinProvider, name: ref.Name}
+	if o.Definition = r.definitions.get(key, edition{}); o.Definition != nil {
+		return o, nil, nil
+	}
 	def, known := r.Catalog.Get(ref.Name)
 	if !known {
 		return o, providerProblem(v1alpha1.ReasonProviderNotFound, fmt.Sprintf(
 			"the catalog has no provider %q, only %s; correct providerRef.name, or set providerRef.kind to TokenProvider or ClusterTokenProvider",
 			ref.Name, join(r.Catalog.Names()))), nil
 	}
-	o.Definition = def
+	o.Definition = newDefinition(def, edition{})
+	r.definitions.put(key, o.Definition)
 	return o, nil, nil
 }
 
@@ -99,22 +105,32 @@ func (r *Reconciler) inlineOrigin(ctx context.Context, pt *v1alpha1.ProviderToke
 		return o, providerProblem(v1alpha1.ReasonInlineProviderDisabled,
 			"this installation allows no spec.provider; use providerRef with a catalog entry, a TokenProvider or a ClusterTokenProvider"), nil
 	}
-	var p *problem
-	var err error
-	o.Definition, p, err = r.define(ctx, *pt.Spec.Provider, pt.Namespace)
+	bundle, p, err := r.bundle(ctx, pt.Spec.Provider, pt.Namespace)
+	if p == nil && err == nil {
+		o.Definition, p = r.define(pt.Spec.Provider, edition{bundle: bundle})
+	}
 	return o, p, err
 }
 
-func (r *Reconciler) objectOrigin(ctx context.Context, ref *v1alpha1.ProviderReference, generation int64, spec v1alpha1.ProviderDefinition, namespace string) (origin, *problem, error) {
+func (r *Reconciler) objectOrigin(ctx context.Context, ref *v1alpha1.ProviderReference, meta *metav1.ObjectMeta, spec *v1alpha1.ProviderDefinition) (origin, *problem, error) {
 	o := origin{
 		Kind: ref.Kind, Name: ref.Name,
-		Version: strconv.FormatInt(generation, 10),
+		Version: strconv.FormatInt(meta.Generation, 10),
 		Vouched: ref.Kind == v1alpha1.ClusterProvider,
 	}
-	var p *problem
-	var err error
-	o.Definition, p, err = r.define(ctx, spec, namespace)
-	return o, p, err
+	bundle, p, err := r.bundle(ctx, spec, meta.Namespace)
+	if p != nil || err != nil {
+		return o, p, err
+	}
+	key := definitionKey{kind: ref.Kind, namespace: meta.Namespace, name: ref.Name}
+	e := edition{uid: meta.UID, resourceVersion: meta.ResourceVersion, bundle: bundle}
+	if o.Definition = r.definitions.get(key, e); o.Definition != nil {
+		return o, nil, nil
+	}
+	if o.Definition, p = r.define(spec, e); p == nil {
+		r.definitions.put(key, o.Definition)
+	}
+	return o, p, nil
 }
 
 // missingProvider tells a provider object that does not exist (yet) from an API server that does not answer.
@@ -137,30 +153,26 @@ func missingProvider(err error, ref *v1alpha1.ProviderReference, namespace strin
 }
 
 // define turns the API's form of a definition into the provider's, on top of its base.
-func (r *Reconciler) define(ctx context.Context, spec v1alpha1.ProviderDefinition, namespace string) (provider.Definition, *problem, error) {
-	def, err := convert(spec)
+func (r *Reconciler) define(spec *v1alpha1.ProviderDefinition, e edition) (*definition, *problem) {
+	def, err := convert(*spec)
 	if err != nil {
-		return def, providerProblem(v1alpha1.ReasonInvalidProvider, err.Error()), nil
+		return nil, providerProblem(v1alpha1.ReasonInvalidProvider, err.Error())
 	}
 	if spec.CABundleRef != nil {
-		pem, p, err := r.caBundle(ctx, *spec.CABundleRef, namespace)
-		if p != nil || err != nil {
-			return def, p, err
-		}
-		def.CABundle = pem
+		def.CABundle = e.bundle
 	}
 	if spec.Base == "" {
-		return def, nil, nil
+		return newDefinition(def, e), nil
 	}
 	base, known := r.Catalog.Get(spec.Base)
 	if !known {
-		return def, providerProblem(v1alpha1.ReasonInvalidProvider, fmt.Sprintf(
-			"the catalog has no entry %q to start from, only %s; correct base", spec.Base, join(r.Catalog.Names()))), nil
+		return nil, providerProblem(v1alpha1.ReasonInvalidProvider, fmt.Sprintf(
+			"the catalog has no entry %q to start from, only %s; correct base", spec.Base, join(r.Catalog.Names())))
 	}
 	if spec.Method != "" {
 		flat, err := base.WithMethod(spec.Method)
 		if err != nil {
-			return def, providerProblem(v1alpha1.ReasonInvalidProvider, err.Error()), nil
+			return nil, providerProblem(v1alpha1.ReasonInvalidProvider, err.Error())
 		}
 		base = flat
 	}
@@ -169,9 +181,17 @@ func (r *Reconciler) define(ctx context.Context, spec v1alpha1.ProviderDefinitio
 		merged, err = merged.Fix(textMap(spec.Parameters))
 	}
 	if err != nil {
-		return def, providerProblem(v1alpha1.ReasonInvalidProvider, err.Error()), nil
+		return nil, providerProblem(v1alpha1.ReasonInvalidProvider, err.Error())
 	}
-	return merged, nil, nil
+	return newDefinition(merged, e), nil
+}
+
+// bundle is the content of the ConfigMap that a definition refers to; empty when it refers to none.
+func (r *Reconciler) bundle(ctx context.Context, spec *v1alpha1.ProviderDefinition, namespace string) (string, *problem, error) {
+	if spec.CABundleRef == nil {
+		return "", nil, nil
+	}
+	return r.caBundle(ctx, *spec.CABundleRef, namespace)
 }
 
 // caBundle reads a bundle out of a labelled ConfigMap.
@@ -184,7 +204,7 @@ func (r *Reconciler) caBundle(ctx context.Context, ref v1alpha1.ConfigMapKeyRefe
 		key = "ca.crt"
 	}
 	var cm corev1.ConfigMap
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, &cm)
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, &cm, client.UnsafeDisableDeepCopy)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return "", nil, fmt.Errorf("reading ConfigMap %s/%s: %w", namespace, ref.Name, err)
 	}
