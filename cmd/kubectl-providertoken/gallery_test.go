@@ -28,6 +28,9 @@ func backdated(c client.WithWatch) client.WithWatch {
 	born := metav1.NewTime(noon().Add(-72 * time.Hour))
 	return interceptor.NewClient(c, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if _, whole := o.(*corev1.Secret); whole {
+				Fail("a command read the content of a Secret, not only how it is marked")
+			}
 			err := c.Get(ctx, key, o, opts...)
 			o.SetCreationTimestamp(born)
 			return err
