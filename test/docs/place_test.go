@@ -26,13 +26,11 @@ type place struct {
 
 const (
 	inChart    = "test/chart renders and applies it with the pinned Helm"
-	onNode     = "make e2e: it needs nodes on which pods run"
 	inDisaster = "test/disaster compares it with what its specs do"
 	byCI       = ".ci/run"
 	noNode     = "needs a node on which the pod runs; what its container would send is sent by this test"
 	noLogs     = "needs a node: without one, no pod has a log"
 	noRegistry = "needs a registry"
-	noProgram  = "needs a program that is neither Kubernetes' nor ours"
 )
 
 // stories are pages whose commands are run one after the other, as a reader would, with an operator
@@ -46,12 +44,9 @@ func places() map[string]place {
 		"make demo":   {elsewhere, byCI},
 		"make test":   {elsewhere, byCI},
 		"make verify": {elsewhere, byCI},
-		"make e2e":    {elsewhere, byCI},
-		".ci/run":     {elsewhere, "it is what runs this test"},
 
 		// README.md, docs/install.md
 		"git clone --depth 1 --branch v0.1.0 https://github.com/providertoken/operator && cd operator":                                                                                                        {notRun, "needs the network; the rest of the page is run in this checkout"},
-		"kubectl -n providertoken-system rollout status deployment/providertoken-manager":                                                                                                                     {elsewhere, onNode},
 		"helm install providertoken dist/chart --namespace providertoken-system --create-namespace":                                                                                                           {elsewhere, inChart},
 		"helm install providertoken dist/chart --namespace providertoken-system --take-ownership":                                                                                                             {elsewhere, inChart},
 		"helm install providertoken dist/chart --namespace team-a --values dist/chart/values-namespaced.yaml":                                                                                                 {elsewhere, inChart},
@@ -69,8 +64,6 @@ func places() map[string]place {
 		"skopeo copy --all docker://ghcr.io/providertoken/operator:v0.1.0 docker://registry.example.com/mirror/providertoken:v0.1.0":                         {notRun, noRegistry},
 		"skopeo inspect --raw docker://ghcr.io/providertoken/operator:v0.1.0 | sha256sum":                                                                    {notRun, noRegistry},
 		`go -C hack/image run . -tag ghcr.io/providertoken/operator:v0.1.0 -platform linux/amd64,linux/arm64 -commit "$(git rev-parse HEAD)" -oci bin/image`: {elsewhere, "hack/image builds it in its own tests"},
-		`kubectl -n providertoken-system get pods -o jsonpath='{range .items[*]}{.status.containerStatuses[*].imageID}{"\n"}{end}'`:                          {executed, ""},
-		`kubectl get ptok`: {executed, ""},
 
 		// docs/definitions.md, docs/gitops.md, docs/recipes.md
 		"make plugin && export PATH=$PWD/bin:$PATH": {elsewhere, "cmd/kubectl-providertoken: its tests run the command"},
@@ -86,8 +79,9 @@ func places() map[string]place {
 		"helm template providertoken dist/chart --set replicas=3":               {executed, ""},
 
 		// CONTRIBUTING.md
-		"make generate build-installer": {elsewhere, "make verify compares what they write"},
-		"go test ./internal/schedule":   {elsewhere, "make test"},
+		"make generate build-installer":                                    {elsewhere, "make verify compares what they write"},
+		"KUBEBUILDER_ASSETS=$(hack/kube.sh) go test ./internal/controller": {elsewhere, "make test"},
+		"go test ./internal/schedule":                                      {elsewhere, "make test"},
 	}
 }
 
