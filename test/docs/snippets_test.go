@@ -140,7 +140,11 @@ func (d *desk) read(ctx context.Context, s snippet) (applied []unstructured.Unst
 
 // first is the first field of a block.
 func first(text string) string {
-	return regexp.MustCompile(`(?m)^([A-Za-z_]+):`).FindStringSubmatch(text)[1]
+	m := regexp.MustCompile(`(?m)^(?:- )?([A-Za-z_]+):`).FindStringSubmatch(text)
+	if m == nil {
+		return "a list"
+	}
+	return m[1]
 }
 
 // build kustomizations: one without a folder begins a new overlay, the others are its parts.
@@ -220,6 +224,10 @@ func (d *desk) execute(ctx context.Context, typed []command, own []unstructured.
 		}
 		if strings.Contains(what, " rollout status ") {
 			d.rolledOut(ctx)
+		}
+		if strings.Contains(c.what, "configmap RECORD") {
+			_, err := d.run(ctx, "kubectl -n providertoken-system create configmap "+record)
+			Expect(err).NotTo(HaveOccurred())
 		}
 		_, err := d.run(ctx, what)
 		Expect(err).NotTo(HaveOccurred(), "%s: %s", c.snippet, what)
