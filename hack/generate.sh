@@ -14,12 +14,14 @@ controller_gen=$(hack/tool.sh controller-gen)
 mkdir -p "$into"/{api/v1alpha1,config/crd/bases,config/argocd}
 "$controller_gen" object paths=./api/v1alpha1 output:object:dir="$into/api/v1alpha1"
 "$controller_gen" crd paths=./api/v1alpha1 output:crd:dir="$into/config/crd/bases"
+# The API reference, from the types' comments and rules.
+mkdir -p "$into/docs"
+crd_ref_docs=$(hack/tool.sh crd-ref-docs)
+"$crd_ref_docs" --source-path=api/v1alpha1 --config=hack/docs/api/config.yaml --templates-dir=hack/docs/api/templates \
+	--renderer=markdown --log-level=ERROR --output-path="$into/docs/api.md"
 # A redirection into the file itself would empty it before it is compared.
 patch=$(go run -buildvcs=false ./hack/argocd config/argocd)
 printf '%s\n' "$patch" >"$into/config/argocd/argocd-cm.yaml"
 go run -buildvcs=false ./hack/docs "$into/docs/providers"
 go run -buildvcs=false ./hack/dashboard "$into"
 go run -buildvcs=false ./hack/troubleshooting "$into"
-crd_ref_docs=$(hack/tool.sh crd-ref-docs)
-"$crd_ref_docs" --source-path=api/v1alpha1 --config=hack/docs/api/config.yaml --templates-dir=hack/docs/api/templates \
-	--renderer=markdown --log-level=ERROR --output-path="$into/docs/api.md"

@@ -174,6 +174,11 @@ func objects(text string) ([]unstructured.Unstructured, error) {
 			return nil, err
 		}
 		var o unstructured.Unstructured
+		var list []any
+		if yaml.Unmarshal(document, &list) == nil && len(list) > 0 {
+			all = append(all, unstructured.Unstructured{Object: map[string]any{"list": list}})
+			continue
+		}
 		if err := yaml.UnmarshalStrict(document, &o.Object); err != nil {
 			return nil, err
 		}
@@ -227,11 +232,14 @@ func (d *desk) fixture(ctx context.Context) {
 	}))
 }
 
-// placeholders are the words in capitals that a reader replaces.
+// record stands for that of a frozen login.
+const record = "login-0"
+
+// filled in are the words in capitals that a reader replaces.
 func (d *desk) filled(what string) string {
 	for word, value := range map[string]string{
 		"TEAM": d.Namespace, "NAMESPACE": d.Namespace, "NAME": "up42-token", "CREDENTIAL": "up42-login", "TARGET": "up42-token",
-		"PROVIDER": d.Cluster("up42"), "ACCOUNT": "default",
+		"PROVIDER": d.Cluster("up42"), "ACCOUNT": "default", "RECORD": record,
 	} {
 		what = regexp.MustCompile(`\b`+word+`\b`).ReplaceAllString(what, value)
 	}

@@ -1,6 +1,9 @@
 package docs_test
 
-import "strings"
+import (
+	"regexp"
+	"strings"
+)
 
 // how a command of the documentation is tried.
 type how int
@@ -26,13 +29,11 @@ type place struct {
 
 const (
 	inChart    = "test/chart renders and applies it with the pinned Helm"
-	onNode     = "make e2e: it needs nodes on which pods run"
 	inDisaster = "test/disaster compares it with what its specs do"
 	byCI       = ".ci/run"
 	noNode     = "needs a node on which the pod runs; what its container would send is sent by this test"
 	noLogs     = "needs a node: without one, no pod has a log"
 	noRegistry = "needs a registry"
-	noProgram  = "needs a program that is neither Kubernetes' nor ours"
 )
 
 // stories are pages whose commands are run one after the other, as a reader would, with an operator
@@ -46,12 +47,9 @@ func places() map[string]place {
 		"make demo":   {elsewhere, byCI},
 		"make test":   {elsewhere, byCI},
 		"make verify": {elsewhere, byCI},
-		"make e2e":    {elsewhere, byCI},
-		".ci/run":     {elsewhere, "it is what runs this test"},
 
 		// README.md, docs/install.md
 		"git clone --depth 1 --branch v0.1.0 https://github.com/providertoken/operator && cd operator":                                                                                                        {notRun, "needs the network; the rest of the page is run in this checkout"},
-		"kubectl -n providertoken-system rollout status deployment/providertoken-manager":                                                                                                                     {elsewhere, onNode},
 		"helm install providertoken dist/chart --namespace providertoken-system --create-namespace":                                                                                                           {elsewhere, inChart},
 		"helm install providertoken dist/chart --namespace providertoken-system --take-ownership":                                                                                                             {elsewhere, inChart},
 		"helm install providertoken dist/chart --namespace team-a --values dist/chart/values-namespaced.yaml":                                                                                                 {elsewhere, inChart},
@@ -69,26 +67,40 @@ func places() map[string]place {
 		"skopeo copy --all docker://ghcr.io/providertoken/operator:v0.1.0 docker://registry.example.com/mirror/providertoken:v0.1.0":                         {notRun, noRegistry},
 		"skopeo inspect --raw docker://ghcr.io/providertoken/operator:v0.1.0 | sha256sum":                                                                    {notRun, noRegistry},
 		`go -C hack/image run . -tag ghcr.io/providertoken/operator:v0.1.0 -platform linux/amd64,linux/arm64 -commit "$(git rev-parse HEAD)" -oci bin/image`: {elsewhere, "hack/image builds it in its own tests"},
-		`kubectl -n providertoken-system get pods -o jsonpath='{range .items[*]}{.status.containerStatuses[*].imageID}{"\n"}{end}'`:                          {executed, ""},
-		`kubectl get ptok`: {executed, ""},
 
 		// docs/definitions.md, docs/gitops.md, docs/recipes.md
-		"make plugin && export PATH=$PWD/bin:$PATH": {elsewhere, "cmd/kubectl-providertoken: its tests run the command"},
-		"kubectl providertoken provision --username me@example.com --name spatiafi-app --namespace imagery | kubeseal --format yaml > spatiafi-app.yaml": {elsewhere, "cmd/kubectl-providertoken runs the first half, make e2e-recipes the second"},
-		"argocd app actions run tokens refresh --kind ProviderToken --resource-name reports":                                                             {elsewhere, "make e2e-argocd"},
-		"kubeseal --namespace imagery --format yaml <sso-client.yaml >sealed-sso-client.yaml":                                                            {elsewhere, "make e2e-recipes"},
+		"make plugin && export PATH=$PWD/bin:$PATH":                                           {elsewhere, "cmd/kubectl-providertoken: its tests run the command"},
+		"argocd app actions run tokens refresh --kind ProviderToken --resource-name reports":  {elsewhere, "make e2e-argocd"},
+		"kubeseal --namespace imagery --format yaml <sso-client.yaml >sealed-sso-client.yaml": {elsewhere, "make e2e-recipes"},
 
 		// docs/tutorials
 		"kubectl logs up42-reader": {notRun, noNode},
 
 		// docs/operations.md
-		"kubectl -n providertoken-system logs deployment/providertoken-manager": {notRun, noLogs},
-		"helm template providertoken dist/chart --set replicas=3":               {executed, ""},
+		"helm template providertoken dist/chart --set replicas=3": {executed, ""},
 
 		// CONTRIBUTING.md
-		"make generate build-installer": {elsewhere, "make verify compares what they write"},
-		"go test ./internal/schedule":   {elsewhere, "make test"},
+		"make generate build-installer":                                    {elsewhere, "make verify compares what they write"},
+		"KUBEBUILDER_ASSETS=$(hack/kube.sh) go test ./internal/controller": {elsewhere, "make test"},
+		"go test ./internal/schedule":                                      {elsewhere, "make test"},
 	}
+}
+
+// kinds are commands that are placed by what they are.
+func kinds() []kind {
+	return []kind{
+		{regexp.MustCompile(`\bkubectl[ -]providertoken\b`), place{elsewhere, "cmd/kubectl-providertoken holds the plugin's commands to transcripts"}},
+		{regexp.MustCompile(`^kubectl (-n [a-z-]+ )?logs `), place{notRun, noLogs}},
+		{regexp.MustCompile(`^make (bench|bench-report)\b`), place{elsewhere, "hack/bench has tests of its own; its figures are what these commands wrote"}},
+		{regexp.MustCompile(`^bin/bench\b|^hack/bench/`), place{elsewhere, "hack/bench"}},
+		{regexp.MustCompile(`^go tool pprof\b`), place{notRun, "needs the profiles that a long run leaves"}},
+		{regexp.MustCompile(`^curl .*ISSUER`), place{notRun, "asks the reader's own provider"}},
+	}
+}
+
+type kind struct {
+	of *regexp.Regexp
+	place
 }
 
 // pagesElsewhere are pages whose commands another test takes out of the page itself.
@@ -104,6 +116,11 @@ func placeOf(c command, used map[string]bool) place {
 	if p, known := places()[c.what]; known {
 		used[c.what] = true
 		return p
+	}
+	for _, k := range kinds() {
+		if k.of.MatchString(c.what) {
+			return k.place
+		}
 	}
 	if strings.HasPrefix(c.what, "kubectl ") {
 		return place{how: executed}
@@ -123,12 +140,16 @@ func others() map[string]string {
 // fragments are blocks of YAML that are no object: what they belong to, and who tries them.
 func fragments() map[string]string {
 	return map[string]string{
-		"docs/formats.md: scrape_configs":  "configuration of Prometheus: make formats",
-		"docs/formats.md: name":            "configuration of Envoy: test/formats",
-		"docs/gitops.md: components":       "a line of the kustomization that installs Argo CD: test/gitops builds the component",
-		"docs/gitops.md: kind Deployment":  "the head of a Deployment, to show its annotation: make e2e-argocd applies a whole one",
-		"docs/least-privilege.md: patches": "a patch for an overlay: built below",
-		"docs/propagation.md: status":      "what status shows: internal/controller",
+		"docs/formats.md: scrape_configs":            "configuration of Prometheus: make formats",
+		"docs/formats.md: name":                      "configuration of Envoy: test/formats",
+		"docs/gitops.md: components":                 "a line of the kustomization that installs Argo CD: test/gitops builds the component",
+		"docs/gitops.md: kind Deployment":            "the head of a Deployment, to show its annotation: make e2e-argocd applies a whole one",
+		"docs/least-privilege.md: patches":           "a patch for an overlay: built below",
+		"docs/scaling.md: kind ClusterTokenProvider": "the limits of a definition, to show where they go",
+		"docs/lint.md: run":                          "a step of a CI workflow, to show where the command goes",
+		"docs/alerts.md: inhibit_rules":              "configuration of Alertmanager",
+		"docs/scaling.md: metadata":                  "what a ProviderToken gets to move to a shard: test/shards",
+		"docs/propagation.md: status":                "what status shows: internal/controller",
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -58,9 +59,13 @@ var _ = Describe("the documentation", Ordered, ContinueOnFailure, func() {
 	}
 
 	It("has no table of commands that nobody gives any more", func() {
+		var left []string
 		for what := range places() {
-			Expect(tally.used).To(HaveKey(what), "no page has it; remove it from places")
+			if !tally.used[what] {
+				left = append(left, what)
+			}
 		}
+		Expect(left).To(BeEmpty(), "no page has these: remove them from places")
 	})
 
 	AfterAll(func() {
@@ -135,7 +140,11 @@ func (d *desk) read(ctx context.Context, s snippet) (applied []unstructured.Unst
 
 // first is the first field of a block.
 func first(text string) string {
-	return regexp.MustCompile(`(?m)^([A-Za-z_]+):`).FindStringSubmatch(text)[1]
+	m := regexp.MustCompile(`(?m)^(?:- )?([A-Za-z_]+):`).FindStringSubmatch(text)
+	if m == nil {
+		return "a list"
+	}
+	return m[1]
 }
 
 // build kustomizations: one without a folder begins a new overlay, the others are its parts.
@@ -213,6 +222,13 @@ func (d *desk) execute(ctx context.Context, typed []command, own []unstructured.
 		} else {
 			tally.add("commands executed", 1)
 		}
+		if strings.Contains(what, " rollout status ") {
+			d.rolledOut(ctx)
+		}
+		if strings.Contains(c.what, "configmap RECORD") {
+			_, err := d.run(ctx, "kubectl -n providertoken-system create configmap "+record)
+			Expect(err).NotTo(HaveOccurred())
+		}
 		_, err := d.run(ctx, what)
 		Expect(err).NotTo(HaveOccurred(), "%s: %s", c.snippet, what)
 	}
@@ -239,7 +255,21 @@ func (d *desk) prepare(ctx context.Context, own []unstructured.Unstructured) {
 	}
 }
 
-// secretsOf workloads: the volumes of their pods, by the path of their mounts.
+// rolledOut says of the operator's Deployments what the cluster's controllers would.
+func (d *desk) rolledOut(ctx context.Context) {
+	GinkgoHelper()
+	var all appsv1.DeploymentList
+	Expect(server.Client.List(ctx, &all, client.InNamespace("providertoken-system"))).To(Succeed())
+	Expect(all.Items).NotTo(BeEmpty())
+	for i := range all.Items {
+		o := &all.Items[i]
+		n := *o.Spec.Replicas
+		o.Status.ObservedGeneration, o.Status.Replicas, o.Status.UpdatedReplicas, o.Status.ReadyReplicas, o.Status.AvailableReplicas = o.Generation, n, n, n, n
+		Expect(server.Client.Status().Update(ctx, o)).To(Succeed())
+	}
+}
+
+// mounts of a workload: the Secrets of its pods' volumes, by their paths.
 func mounts(o unstructured.Unstructured) map[string]string {
 	GinkgoHelper()
 	paths := map[string][]string{"Pod": {"spec"}, "Deployment": {"spec", "template", "spec"}, "CronJob": {"spec", "jobTemplate", "spec", "template", "spec"}}
