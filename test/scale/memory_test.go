@@ -155,7 +155,7 @@ var _ = Describe("the memory of the informers", func() {
 		Expect(secrets).To(Equal(2 * (few + more)))
 		each := (with - base) / more
 		AddReportEntry("informers", fmt.Sprintf("%d bytes of heap for each ProviderToken with its credential and its target, whose token has %d", each, tokenLength))
-		Expect(each).To(BeNumerically("<", 14<<10))
+		Expect(each).To(BeNumerically("<", 7<<10))
 
 		inParallel(foreign, func(i int) error {
 			return server.Client.Create(ctx, &corev1.Secret{
