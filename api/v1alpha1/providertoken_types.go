@@ -429,6 +429,12 @@ type ProviderTokenStatus struct {
 	// providertoken.dev/refresh-requested-at that was served.
 	// +optional
 	RefreshHandled string `json:"refreshHandled,omitempty"`
+	// servedBy is the operator that works on this ProviderToken: the namespace and name of
+	// its Lease. Another one that selects it, too, leaves it alone as long as the token is
+	// replaced in time.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	ServedBy string `json:"servedBy,omitempty"`
 }
 
 // TokenStatus describes a token without telling it.
@@ -498,6 +504,7 @@ type FailureStatus struct {
 // +kubebuilder:printcolumn:name="Refresh",type=string,JSONPath=`.status.refreshAt`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Secret",type=string,priority=1,JSONPath=`.status.secretName`
+// +kubebuilder:printcolumn:name="Served by",type=string,priority=1,JSONPath=`.status.servedBy`
 // +kubebuilder:printcolumn:name="Failure",type=string,priority=1,JSONPath=`.status.failure.reason`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="has(self.spec.provider) ? self.metadata.name.size() <= 49 : true",message="a ProviderToken with a provider of its own must have a name of at most 49 characters, so that a credential Secret's label can hold it"

@@ -27,6 +27,10 @@ const (
 	RefreshRequestedAtAnnotation = "providertoken.dev/refresh-requested-at"
 	// CABundleLabel on a ConfigMap lets provider definitions refer to it.
 	CABundleLabel = "providertoken.dev/ca-bundle"
+	// ShardLabel on a ProviderToken says which of several operators works on it, each of
+	// which runs with --watch-label-selector. It is copied onto the target, so that an
+	// operator that selects by this label alone watches no other operator's targets.
+	ShardLabel = "providertoken.dev/shard"
 	// MountsLabel on a pod asks that it be told at once when a target Secret that it
 	// mounts changes, where the operator runs with --propagation. The value is the
 	// name of the Secret; when empty, all targets that the pod mounts.
@@ -149,4 +153,6 @@ const (
 	ReasonProvisioningUnknown = "ProvisioningOutcomeUnknown"
 	ReasonPodReadsOnce        = "PodReadsTokenOnce"
 	ReasonPropagationFailed   = "PropagationFailed"
+	// ReasonServedByAnother: two operators select the same ProviderToken.
+	ReasonServedByAnother = "ServedByAnother"
 )

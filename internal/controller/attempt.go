@@ -47,6 +47,8 @@ type attempt struct {
 	issuer *issuer
 	// provisioning is set when credentials are to be made instead of a token.
 	provisioning *provisioningAttempt
+	// target is the Secret that the token goes to.
+	target types.NamespacedName
 	// expires is when the token at hand does, and replaces when it was issued; zero when there is none.
 	expires, replaces time.Time
 	// knows is how many attempts had ended when this one was decided.
@@ -80,6 +82,7 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
 		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
+		target: types.NamespacedName{Namespace: f.pt.Namespace, Name: f.pt.TargetName()},
 		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(), knows: f.mem.verdicts,
 	}
 	if f.live() {
@@ -133,7 +136,7 @@ func (r *Reconciler) run(uid types.UID) func(context.Context) exchange.Outcome {
 
 // wanted tells whether an exchange should be under way now.
 func (r *Reconciler) wanted(f *facts) bool {
-	if f.need() == "" || f.mem.minted != nil || f.pt.Spec.Suspend || f.blocked != nil || f.unwritable != nil {
+	if f.need() == "" || f.mem.minted != nil || f.pt.Spec.Suspend || f.blocked != nil || f.unwritable != nil || f.yields() {
 		return false
 	}
 	return (f.retryDue() || r.outage(f)) && f.turnAt().IsZero()
@@ -314,7 +317,7 @@ func (a *attempt) mint(ctx context.Context) verdict {
 // login tries username and password, which may lock the account: only with the
 // consent of the durable record of logins.
 func (a *attempt) login(ctx context.Context) verdict {
-	grant, frozen, err := a.r.Logins.Begin(ctx, a.res, a.input.Credentials)
+	grant, frozen, err := a.r.Logins.Begin(ctx, a.res, a.input.Credentials, Use{Target: a.target, Held: a.replaces, Expires: a.expires})
 	if err != nil {
 		a.r.Log.Error(err, "a login is held back", "providertoken", a.name)
 		return verdict{err: noRecord(err), ours: true}

@@ -72,6 +72,9 @@ type facts struct {
 	inputs  string
 	policy  schedule.Policy
 	planned planned
+
+	// tenure is whether this operator serves the object, or another one that selects it, too.
+	tenure tenure
 }
 
 // planned is when a token is to be replaced, so that it is computed once.
@@ -104,6 +107,7 @@ func (r *Reconciler) gather(ctx context.Context, pt *v1alpha1.ProviderToken) (*f
 	if f.live() {
 		f.blocked = f.blocked.until(f.held.Token.ExpiresAt)
 	}
+	f.tenure = r.tenure(f)
 	return f, nil
 }
 
@@ -333,9 +337,10 @@ func (r *Reconciler) cachedTarget(ctx context.Context, f *facts) (cached *corev1
 // absentForNow tells that a target which is not in the cache need not be looked for yet:
 // before a first token is asked for, the rehearsal of its creation finds it; and when
 // that token is there, its creation does. Both lead to a live read. So a first token
-// costs none, as a rule.
+// costs none, as a rule. Where status knows of a token, or another operator had it, the
+// target is there and the cache lacks it for some reason.
 func (r *Reconciler) absentForNow(f *facts) bool {
-	if f.mem.published != nil || f.unwritable != nil {
+	if f.mem.published != nil || f.unwritable != nil || f.pt.Status.Token != nil || f.pt.Status.ServedBy != "" && f.pt.Status.ServedBy != r.Identity {
 		return false
 	}
 	if f.mem.minted != nil {

@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/internal/exchange"
@@ -35,6 +36,8 @@ const (
 	// loginPause is the least time between the first refusal of a login that used
 	// to work and the second try.
 	loginPause = 30 * time.Second
+	// loginSlack is what a token must outlive a freeze by for nobody to mind the freeze.
+	loginSlack = 5 * time.Minute
 	// loginFreezeMax bounds the doubling pauses between the probes of a frozen login.
 	loginFreezeMax = 24 * time.Hour
 	// loginRecordLife is how long a record that nobody touches is kept.
@@ -54,7 +57,9 @@ const (
 // Logins keeps the operator from locking an account. Every login with a
 // credential that did not yet work in this process is written down before it is
 // sent, in a ConfigMap of the operator's own namespace, so that neither a crash
-// nor a recreated ProviderToken forgets a refusal. A record belongs to
+// nor a recreated ProviderToken forgets a refusal. So is one with a credential that
+// worked, if the token at hand would not outlive a freeze: then the next process knows
+// whether there was one that it cannot tell the outcome of. A record belongs to
 // (account, credential) under a keyed hash and is shared by all who
 // use that credential; other credentials for the same account are not affected.
 // Of the logins with one credential, one is under way at a time: a password that was
@@ -68,6 +73,12 @@ type Logins struct {
 	Now func() time.Time
 	// Shared is true where other processes use the same records at the same time.
 	Shared bool
+	// Issued is when the token in a target was issued, and false when that is not known;
+	// nil when nothing is known of targets.
+	Issued func(ctx context.Context, target types.NamespacedName) (time.Time, bool)
+
+	once sync.Once
+	self string // this process, among those that use the same records
 
 	mu      sync.Mutex
 	key     []byte
@@ -97,11 +108,35 @@ type loginRecord struct {
 	Frozen time.Time `json:"frozen,omitzero"`
 	// Probes is the number of refused logins since the first freeze.
 	Probes int `json:"probes,omitempty"`
-	// Worked is true when the last login worked. Those that follow are not written
-	// down by the process that knows it, so that another one must reckon with one of
-	// them that was refused right before.
+	// Worked is true when the last login worked, not counting those in Sent.
 	Worked bool `json:"worked,omitempty"`
+	// Tracked is true when all logins since then are in Sent. Where they are not, another
+	// process must reckon with one of them that was refused right before.
+	Tracked bool `json:"tracked,omitempty"`
+	// Sent are the last logins with a credential that worked, one a process, the oldest first.
+	Sent []sentLogin `json:"sent,omitempty"`
 }
+
+// sentLogin is a login whose outcome is told by the target that its token goes to.
+type sentLogin struct {
+	At time.Time `json:"at"`
+	By string    `json:"by"`
+	// Target is where its token goes, and Held when the one in there had been issued.
+	Target types.NamespacedName `json:"target,omitzero"`
+	Held   time.Time            `json:"held,omitzero"`
+}
+
+// Use is what a login is for.
+type Use struct {
+	// Target is where the token goes.
+	Target types.NamespacedName
+	// Held and Expires are when the token in there was issued and when it expires; zero
+	// when there is none that works.
+	Held, Expires time.Time
+}
+
+// urgent tells that the token at hand would not outlive a freeze.
+func (u Use) urgent(now time.Time) bool { return u.Expires.Sub(now) < loginWindow+loginSlack }
 
 // Freeze is why and until when a login is not tried, and what to do; Until is zero when it may be.
 type Freeze struct {
@@ -119,6 +154,7 @@ type Login struct {
 	logins *Logins
 	name   string
 	entry  *loginEntry
+	use    Use
 	// before is the record without this login.
 	before loginRecord
 	// intended is when this login was written down; zero when it was not.
@@ -129,28 +165,21 @@ type Login struct {
 // Begin waits for its turn, writes the attempt down where that is due, and grants
 // a login; or tells until when the login is frozen. An error is the API server's:
 // nothing may be sent then.
-func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Credentials) (*Login, Freeze, error) {
+func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Credentials, use Use) (*Login, Freeze, error) {
 	name, err := l.name(ctx, r, c)
 	if err != nil {
 		return nil, Freeze{}, err
 	}
-	login := &Login{logins: l, name: name, entry: l.enter(name)}
+	login := &Login{logins: l, name: name, use: use, entry: l.enter(name)}
 	select {
 	case <-login.entry.turn:
 	case <-ctx.Done():
 		l.leave(name, login.entry)
 		return nil, Freeze{}, fmt.Errorf("waiting for another login with the same credential: %w", ctx.Err())
 	}
-	known, err := login.stillProven(ctx)
-	if known {
-		return login, Freeze{}, nil
-	}
 	var frozen Freeze
 	for range loginRounds {
-		if err != nil {
-			break
-		}
-		if frozen, err = login.intend(ctx); err == nil && login.late() {
+		if frozen, err = login.prepare(ctx); err == nil && login.late() {
 			err = login.store(ctx, login.before)
 			frozen = Freeze{Until: l.Now().Add(loginApart), Problem: "the API server took too long to write down this login before it is tried", Fix: fixWait}
 			continue
@@ -158,7 +187,6 @@ func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Cred
 		if !overtaken(err) {
 			break
 		}
-		err = nil
 	}
 	if err != nil || !frozen.Until.IsZero() {
 		login.release()
@@ -167,17 +195,73 @@ func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Cred
 	return login, Freeze{}, nil
 }
 
+// prepare writes an attempt down where that is due, unless the login is frozen.
+func (g *Login) prepare(ctx context.Context) (Freeze, error) {
+	g.intended = time.Time{}
+	known, err := g.stillProven(ctx)
+	if err != nil {
+		return Freeze{}, err
+	}
+	if known {
+		return Freeze{}, g.track(ctx)
+	}
+	return g.intend(ctx)
+}
+
 // stillProven tells whether the credential is known to work. Where others use the same
-// records, one of them may have learnt that it does not.
+// records, one of them may have learnt that it does not, or have ended before it could.
 func (g *Login) stillProven(ctx context.Context) (bool, error) {
-	if !g.entry.proven || !g.logins.Shared {
+	if !g.entry.proven || !g.logins.Shared && g.entry.record != nil {
 		return g.entry.proven, nil
 	}
 	if err := g.reload(ctx); err != nil {
 		return false, err
 	}
-	g.entry.proven = g.entry.record.Worked
+	g.entry.proven = g.entry.record.Worked && len(g.unknown(ctx, g.logins.process())) == 0
 	return g.entry.proven, nil
+}
+
+// track writes a login down whose credential is known to work: the login itself where its
+// outcome matters if this process ends, and else that there are such as are not written down.
+func (g *Login) track(ctx context.Context) error {
+	now, rec := g.logins.Now(), *g.entry.record
+	if !g.use.urgent(now) {
+		if !rec.Tracked {
+			return nil
+		}
+		rec.Tracked, rec.Sent = false, nil
+		return g.store(ctx, rec)
+	}
+	g.before, g.intended = rec, now
+	rec.Sent = []sentLogin{{At: now, By: g.logins.process(), Target: g.use.Target, Held: g.use.Held}}
+	return g.store(ctx, rec)
+}
+
+// unknown are the instants of logins with a credential that worked of which nobody knows
+// what became; not of those by the process that except names.
+func (g *Login) unknown(ctx context.Context, except string) []time.Time {
+	var found []time.Time
+	for _, s := range g.entry.record.at(g.logins.Now()).Sent {
+		if s.By != except && !g.logins.cameOf(ctx, s) {
+			found = append(found, s.At)
+		}
+	}
+	return found
+}
+
+// cameOf tells that a login led to a token: the target holds one that was issued since.
+func (l *Logins) cameOf(ctx context.Context, s sentLogin) bool {
+	if l.Issued == nil || s.Target.Name == "" {
+		return false
+	}
+	issued, known := l.Issued(ctx, s.Target)
+	return known && !issued.Equal(s.Held) && !issued.Before(s.At.Truncate(time.Second))
+}
+
+// process names this one.
+func (l *Logins) process() string {
+	l.once.Do(func() { l.self = rand.Text()[:8] })
+	return l.self
 }
 
 // intend writes an attempt down, unless the login is frozen.
@@ -190,13 +274,13 @@ func (g *Login) intend(ctx context.Context) (Freeze, error) {
 		return Freeze{}, err
 	}
 	now := g.logins.Now()
-	g.intended = time.Time{}
-	rec := g.entry.record.at(now)
 	if g.entry.object == nil && now.Before(g.logins.quietUntil()) {
 		return Freeze{g.logins.quietUntil(), "the operator's key and with it its knowledge of refused logins was lost, and this login may have been refused shortly before", fixWait}, nil
 	}
-	if frozen := rec.freeze(now); !frozen.Until.IsZero() {
-		if g.logins.Shared && rec.underWay(now) {
+	rec := g.entry.record.at(now)
+	reckoned := rec.reckoned(g.unknown(ctx, ""), now)
+	if frozen := reckoned.freeze(now); !frozen.Until.IsZero() {
+		if g.logins.Shared && reckoned.underWay(now) {
 			return Freeze{now.Add(loginApart), "another login with the same username and password is under way", fixWait}, nil
 		}
 		if rec.shifted(*g.entry.record) {
@@ -205,11 +289,19 @@ func (g *Login) intend(ctx context.Context) (Freeze, error) {
 		return frozen, nil
 	}
 	g.before, g.intended = rec, now
-	if rec.Worked {
-		rec.Tries, rec.Worked = append(rec.Tries, now), false
+	if rec.Worked && !rec.Tracked {
+		reckoned.Tries = append(reckoned.Tries, now)
 	}
-	rec.Tries = append(rec.Tries, now)
-	return Freeze{}, g.store(ctx, rec)
+	reckoned.Tries = append(reckoned.Tries, now)
+	return Freeze{}, g.store(ctx, reckoned)
+}
+
+// reckoned is the record with what was sent and nobody knows the outcome of among the tries.
+func (r loginRecord) reckoned(unknown []time.Time, now time.Time) loginRecord {
+	r.Tries = append(slices.Clone(r.Tries), unknown...)
+	slices.SortFunc(r.Tries, time.Time.Compare)
+	r.Worked, r.Tracked, r.Sent = false, false, nil
+	return r.at(now)
 }
 
 // late tells that the attempt was written down so long ago that, sent now, it would
@@ -232,6 +324,16 @@ func (r loginRecord) at(now time.Time) loginRecord {
 		}
 	}
 	r.Tries = tries
+	var sent []sentLogin
+	for _, l := range r.Sent {
+		if l.At.After(now) {
+			l.At = now
+		}
+		if now.Sub(l.At) < loginWindow {
+			sent = append(sent, l)
+		}
+	}
+	r.Sent = sent
 	if latest := now.Add(loginFreezeMax); r.Frozen.After(latest) {
 		r.Frozen = latest
 	}
@@ -270,7 +372,7 @@ func (g *Login) Worked(ctx context.Context) error {
 	if g.entry.proven {
 		return nil
 	}
-	if err := g.store(ctx, loginRecord{Worked: true}); err != nil {
+	if err := g.store(ctx, loginRecord{Worked: true, Tracked: true}); err != nil {
 		return err
 	}
 	g.entry.proven = true
@@ -308,7 +410,7 @@ func (r loginRecord) refused(now time.Time, wasProven bool) loginRecord {
 	if wasProven {
 		r.Tries = append(r.Tries, now)
 	}
-	r.Worked = false
+	r.Worked, r.Tracked, r.Sent = false, false, nil
 	if first {
 		r.Frozen = now.Add(loginPause)
 		return r
@@ -328,7 +430,7 @@ func (g *Login) Unanswered(ctx context.Context, maybeJudged bool) error {
 	if !maybeJudged {
 		return g.store(ctx, g.before)
 	}
-	if !g.before.Worked {
+	if !g.before.Worked || g.before.Tracked {
 		return nil
 	}
 	// This process is alive to tell that it was one login, of a credential that worked.
@@ -346,10 +448,6 @@ func (g *Login) Abandon() {
 
 func (g *Login) release() {
 	g.ended = true
-	if g.entry.proven {
-		// As long as it works nobody needs the record: who is refused reads it again.
-		g.entry.record, g.entry.object = nil, nil
-	}
 	g.entry.turn <- struct{}{}
 	g.logins.leave(g.name, g.entry)
 }
@@ -418,6 +516,7 @@ func (g *Login) load(ctx context.Context) error {
 		// Somebody edited it. What it said is unknown, so be careful once.
 		rec = &loginRecord{Tries: []time.Time{g.logins.Now().Add(-loginApart)}}
 	}
+	cm.ManagedFields = nil // nobody here needs them, and a write without leaves them as they are
 	g.entry.record, g.entry.object = rec, &cm
 	return nil
 }
@@ -451,6 +550,7 @@ func (g *Login) store(ctx context.Context, rec loginRecord) error {
 		g.entry.record, g.entry.object = nil, nil // read it again next time
 		return fmt.Errorf("writing login record %s/%s: %w", g.logins.Namespace, g.name, err)
 	}
+	cm.ManagedFields = nil
 	g.entry.record, g.entry.object = &rec, cm
 	return nil
 }

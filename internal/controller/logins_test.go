@@ -3,22 +3,20 @@ package controller
 import (
 	"testing"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
-func TestCredentialsThatWorkAreRememberedWithoutTheirRecordAndNotForEver(t *testing.T) {
+func TestCredentialsThatWorkAreNotRememberedForEver(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	l := &Logins{Now: func() time.Time { return now }}
 	login := func(name string, proven bool) {
 		e := l.enter(name)
 		<-e.turn
-		e.proven, e.record, e.object = proven, &loginRecord{Worked: true}, &corev1.ConfigMap{}
+		e.proven = proven
 		(&Login{logins: l, name: name, entry: e}).release()
 	}
 	login("works", true)
 	login("does not", false)
-	if len(l.entries) != 1 || l.entries["works"].object != nil || l.entries["works"].record != nil {
+	if len(l.entries) != 1 || l.entries["works"] == nil {
 		t.Errorf("this is remembered: %+v", l.entries)
 	}
 	now = now.Add(loginRecordLife - 1)

@@ -78,6 +78,8 @@ type recollection struct {
 	rehearsed rehearsed
 	// turns are the exchanges that were made out of turn.
 	turns turns
+	// claim is what is known of other operators that select it.
+	claim claim
 }
 
 // memory holds a recollection for each UID. Its methods may be called from any goroutine.

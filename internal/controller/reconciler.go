@@ -53,7 +53,7 @@ type Options struct {
 // not occupy the workers, and client-go waits as long as a Retry-After says.
 const apiPatience = 30 * time.Second
 
-// Reconciler keeps ProviderTokens fresh. All fields but Leads, Propagation and Workload are required.
+// Reconciler keeps ProviderTokens fresh. All fields but Leads, Identity, Propagation and Workload are required.
 type Reconciler struct {
 	// Client reads ProviderTokens, providers and CA bundles from the cache, and writes status.
 	Client client.Client
@@ -85,6 +85,9 @@ type Reconciler struct {
 	Metrics *metrics.Metrics
 	// Leads tells whether nobody else can be the leader; nil where nobody else is.
 	Leads func() bool
+	// Identity tells this operator from others that may select the same ProviderTokens;
+	// empty where there are none.
+	Identity string
 	// Log is for what happens outside of a reconcile.
 	Log logr.Logger
 	// Namespaces to work in; all when empty.
@@ -114,8 +117,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	// What the cache holds is shared: everything below replaces fields of pt, and changes none in place.
 	if err := r.Client.Get(ctx, req.NamespacedName, &pt, client.UnsafeDisableDeepCopy); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.forget(req.NamespacedName)
-			return reconcile.Result{}, nil
+			return reconcile.Result{}, r.depart(ctx, req.NamespacedName)
 		}
 		return reconcile.Result{}, fmt.Errorf("reading ProviderToken: %w", err)
 	}
@@ -147,6 +149,9 @@ func (r *Reconciler) advance(ctx context.Context, pt *v1alpha1.ProviderToken) (*
 	f, err := r.gather(ctx, pt)
 	if err != nil {
 		return nil, err
+	}
+	if r.leaves(ctx, f) {
+		return f, nil
 	}
 	if err := r.publish(ctx, f); err != nil {
 		return f, err

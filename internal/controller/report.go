@@ -18,13 +18,16 @@ import (
 
 // report turns facts into status with at most one write, and then into events.
 func (r *Reconciler) report(ctx context.Context, f *facts) error {
-	told := r.status(f)
-	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), meta.IsStatusConditionTrue(told.Conditions, v1alpha1.ReadyCondition))
-	if sameStatus(&f.pt.Status, &told) || r.canWait(f, told) {
+	shallow := *f.pt
+	next := &shallow
+	next.Status = r.status(f)
+	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), ready(next))
+	f.tenure.claim(next)
+	if !f.tenure.serves || sameStatus(&f.pt.Status, &next.Status) || r.canWait(f, next.Status) {
 		return nil
 	}
-	next := f.pt.DeepCopy()
-	next.Status = told
+	f.tenure.sign(next)
+	next = next.DeepCopy() // the answer is read into it
 	if err := r.Client.Status().Patch(ctx, next, statusPatch{&f.pt.Status}); err != nil {
 		if apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
 			r.bury(f)

@@ -19,6 +19,7 @@ func sameStatus(a, b *v1alpha1.ProviderTokenStatus) bool {
 	return a.ObservedGeneration == b.ObservedGeneration &&
 		a.SecretName == b.SecretName &&
 		a.RefreshHandled == b.RefreshHandled &&
+		a.ServedBy == b.ServedBy &&
 		slices.EqualFunc(a.Conditions, b.Conditions, sameCondition) &&
 		a.RefreshAt.Equal(b.RefreshAt) &&
 		ptr.Equal(a.Provider, b.Provider) &&

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/token"
 )
@@ -137,4 +139,11 @@ func splitScopes(s string) []string {
 		return nil
 	}
 	return scopes
+}
+
+// Issued is when the token in a target was issued, by what the target says of itself;
+// false when it says nothing of the kind.
+func Issued(s *corev1.Secret) (time.Time, bool) {
+	c, ok := parseContent(s.Annotations)
+	return c.Token.IssuedAt, ok
 }

@@ -23,7 +23,7 @@ func Matches(have, want *corev1.Secret) bool {
 	before := parseManaged(have.Annotations[ManagedMetadataAnnotation])
 	return have.Type == want.Type &&
 		maps.EqualFunc(have.Data, want.Data, bytes.Equal) &&
-		settled(have.Labels, templated(before.Labels), want.Labels) &&
+		settled(have.Labels, append(templated(before.Labels), v1alpha1.ShardLabel), want.Labels) &&
 		settled(have.Annotations, templated(before.Annotations), want.Annotations) &&
 		settled(have.Annotations, ownAnnotations(), want.Annotations) &&
 		ownersSettled(have.OwnerReferences, want)
@@ -58,7 +58,7 @@ func merge(have, want *corev1.Secret) *corev1.Secret {
 	merged := have.DeepCopy()
 	merged.Type = want.Type
 	merged.Data = want.DeepCopy().Data
-	merged.Labels = replaceKeys(merged.Labels, templated(before.Labels), want.Labels)
+	merged.Labels = replaceKeys(merged.Labels, append(templated(before.Labels), v1alpha1.ShardLabel), want.Labels)
 	merged.Annotations = replaceKeys(merged.Annotations, append(templated(before.Annotations), ownAnnotations()...), want.Annotations)
 	merged.OwnerReferences = mergeOwners(merged.OwnerReferences, want)
 	return merged

@@ -69,7 +69,7 @@ func TestMatchesTellsWhetherTheMergedSecretDiffers(t *testing.T) {
 	}))
 	want := mustRender(t, own, newContent())
 	keys := []string{
-		"a", "b", "c", "token", "example.com/other", v1alpha1.TargetLabel, v1alpha1.InputsAnnotation, v1alpha1.ContentHashAnnotation,
+		"a", "b", "c", "token", "example.com/other", v1alpha1.TargetLabel, v1alpha1.ShardLabel, v1alpha1.InputsAnnotation, v1alpha1.ContentHashAnnotation,
 		v1alpha1.RefreshHandledAnnotation, FormAnnotation, ManagedMetadataAnnotation,
 	}
 	values := []string{"", "x", "y", "z", "true", `{"labels":["a","example.com/other"],"annotations":["b"]}`}

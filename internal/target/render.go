@@ -122,6 +122,9 @@ func dress(owner *v1alpha1.ProviderToken, c Content, data map[string][]byte) (*c
 		annotations[ManagedMetadataAnnotation] = managed
 	}
 	labels[v1alpha1.TargetLabel] = "true"
+	if shard, set := owner.Labels[v1alpha1.ShardLabel]; set {
+		labels[v1alpha1.ShardLabel] = shard
+	}
 	annotations[v1alpha1.OwnerAnnotation] = ownerKey(owner)
 	describe(annotations, c.Token)
 	keepBooks(annotations, c)

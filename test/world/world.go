@@ -45,6 +45,9 @@ type World struct {
 	Faults func(http.RoundTripper) http.RoundTripper
 	// Shard, when set, selects the ProviderTokens of the operator.
 	Shard labels.Selector
+	// Identity, when set, is the name by which operators that start afterwards know each
+	// other; those with the same one are replicas.
+	Identity string
 	// Around, when set, stands between the operator and the network.
 	Around func(controller.Exchanger) controller.Exchanger
 	// Guarded operators refuse loopback addresses, as in production.
@@ -214,7 +217,7 @@ func (w *World) Start() *Instance {
 	settle, err := controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: w.Served(), OperatorNamespace: w.Namespace,
 		Catalog: catalog, Exchanger: sender, Clock: wall, Metrics: counters, Options: options,
-		Sharded: w.Shard != nil, History: history, Leads: w.Leads,
+		Shard: w.Shard, Identity: w.Identity, History: history, Leads: w.Leads,
 	})
 	Expect(err).NotTo(HaveOccurred())
 	ended := make(chan struct{})

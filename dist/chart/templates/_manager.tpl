@@ -5,7 +5,7 @@
 {{- $args = append $args (printf "--health-probe-bind-address=:%d" (int .Values.probePort)) }}
 {{- if not .Values.metrics.secure }}{{ $args = append $args "--metrics-secure=false" }}{{ end }}
 {{- with include "providertoken.watch" . }}{{ $args = append $args (printf "--watch-namespaces=%s" .) }}{{ end }}
-{{- with .Values.watchLabelSelector }}{{ $args = append $args (printf "--watch-label-selector=%s" .) }}{{ end }}
+{{- with include "providertoken.shard" . }}{{ $args = append $args (printf "--watch-label-selector=%s" .) }}{{ end }}
 {{- if ne (int .Values.maxConcurrentReconciles) 16 }}{{ $args = append $args (printf "--max-concurrent-reconciles=%d" (int .Values.maxConcurrentReconciles)) }}{{ end }}
 {{- if not .Values.inlineProviders }}{{ $args = append $args "--inline-providers=false" }}{{ end }}
 {{- with .Values.clusterName }}{{ $args = append $args (printf "--cluster-name=%s" .) }}{{ end }}
@@ -28,7 +28,7 @@
 {{/* Different nodes; by revision, so that pods that are about to go do not count. */}}
 {{- define "providertoken.affinity" -}}
 {{- $term := dict "topologyKey" "kubernetes.io/hostname" "matchLabelKeys" (list "pod-template-hash")
-    "labelSelector" (dict "matchLabels" (include "providertoken.selector" . | fromYaml)) }}
+    "labelSelector" (dict "matchLabels" (include "providertoken.podSelector" . | fromYaml)) }}
 {{- $rules := dict
     "preferred" (dict "podAntiAffinity" (dict "preferredDuringSchedulingIgnoredDuringExecution" (list (dict "weight" 100 "podAffinityTerm" $term))))
     "required" (dict "podAntiAffinity" (dict "requiredDuringSchedulingIgnoredDuringExecution" (list $term)))
