@@ -213,15 +213,15 @@ func (f *facts) rehearsed(chosen *provider.Resolved, w wallet) rehearsed {
 	if certified || f.issuer != nil || f.identity != nil || w.made != nil {
 		return rehearsed{}
 	}
-	var secrets string
+	var secrets strings.Builder
 	for _, name := range w.from.names() {
 		s := w.secrets[name]
 		if s == nil || s.ResourceVersion == "" {
 			return rehearsed{}
 		}
-		secrets += string(s.UID) + "/" + s.ResourceVersion + " "
+		secrets.WriteString(string(s.UID) + "/" + s.ResourceVersion + " ")
 	}
-	return rehearsed{chosen, secrets, f.inputs}
+	return rehearsed{chosen, secrets.String(), f.inputs}
 }
 
 // trusted decides whether the credentials may be sent to the endpoint, and how far it is trusted.

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -69,7 +70,7 @@ func (c cached) Get(_ context.Context, key client.ObjectKey, out client.Object, 
 		return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
 	}
 	if o.UnsafeDisableDeepCopy == nil || !*o.UnsafeDisableDeepCopy {
-		found = found.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // it is one
+		found = found.DeepCopyObject().(client.Object)
 	}
 	reflect.Indirect(reflect.ValueOf(out)).Set(reflect.Indirect(reflect.ValueOf(found)))
 	return nil
@@ -84,7 +85,7 @@ type statusShelf struct {
 
 func (s statusShelf) Patch(_ context.Context, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
 	s.shelf.writes++
-	s.shelf.put(o.DeepCopyObject().(client.Object)) //nolint:errcheck,forcetypeassert // it is one
+	s.shelf.put(o.DeepCopyObject().(client.Object))
 	o.SetResourceVersion(strconv.Itoa(s.shelf.version))
 	return nil
 }
@@ -117,7 +118,7 @@ func (s *shelf) save(o client.Object, dry []string) error {
 	}
 	o.SetUID("0d5f4c2e-0000-4000-8000-000000000002")
 	s.put(o)
-	s.objects[s.key(o, client.ObjectKeyFromObject(o))] = o.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // it is one
+	s.objects[s.key(o, client.ObjectKeyFromObject(o))] = o.DeepCopyObject().(client.Object)
 	return nil
 }
 
@@ -197,9 +198,9 @@ func settle(tb testing.TB, ref v1alpha1.ProviderReference) *settled {
 	if o := r.run(pt.UID)(tb.Context()); o.Kind != "" {
 		tb.Fatalf("no token was issued: %+v", o)
 	}
-	was.look(tb)                                                                                // publishes and tells
-	was.look(tb)                                                                                // sees that it is so
-	if !ready(s.objects[s.key(pt, client.ObjectKeyFromObject(pt))].(*v1alpha1.ProviderToken)) { //nolint:errcheck,forcetypeassert // it is one
+	was.look(tb) // publishes and tells
+	was.look(tb) // sees that it is so
+	if !ready(s.objects[s.key(pt, client.ObjectKeyFromObject(pt))].(*v1alpha1.ProviderToken)) {
 		tb.Fatal("the ProviderToken is not ready")
 	}
 	if s.reads != 0 || s.writes != 4 {
@@ -276,13 +277,13 @@ func TestATargetThatTheCacheDoesNotShowIsFoundBeforeATokenIsAskedFor(t *testing.
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := settle(t, v1alpha1.ProviderReference{Name: "PlantPredict"})
-			key := s.shelf.key(&corev1.Secret{}, s.request.NamespacedName)
+			key := s.key(&corev1.Secret{}, s.request.NamespacedName)
 			s.memory, s.noDryRuns, s.hidden = newMemory(), c.noDryRuns, map[string]bool{key: true}
 			if c.gone {
 				delete(s.objects, key)
 			}
 			if !c.told {
-				pt := s.objects[s.shelf.key(&v1alpha1.ProviderToken{}, s.request.NamespacedName)].(*v1alpha1.ProviderToken) //nolint:errcheck,forcetypeassert // it is one
+				pt := s.objects[s.key(&v1alpha1.ProviderToken{}, s.request.NamespacedName)].(*v1alpha1.ProviderToken)
 				pt.Status = v1alpha1.ProviderTokenStatus{}
 			}
 			s.look(t)
@@ -303,12 +304,10 @@ func TestNothingChangesWhatTheInformersHold(t *testing.T) {
 			s := settle(t, c.ref)
 			before := map[string]client.Object{}
 			for key, o := range s.objects {
-				before[key] = o.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // it is one
+				before[key] = o.DeepCopyObject().(client.Object)
 			}
 			shared := map[string]client.Object{}
-			for key, o := range s.objects {
-				shared[key] = o
-			}
+			maps.Copy(shared, s.objects)
 			unchanged := func(after string) {
 				t.Helper()
 				for key, o := range shared {

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"testing"
 
@@ -32,7 +33,7 @@ func TestLittleIsRememberedOfAFreshObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Metrics = counters
-	like := s.objects[s.key(&v1alpha1.ProviderToken{}, s.request.NamespacedName)].(*v1alpha1.ProviderToken) //nolint:errcheck,forcetypeassert // it is one
+	like := s.objects[s.key(&v1alpha1.ProviderToken{}, s.request.NamespacedName)].(*v1alpha1.ProviderToken)
 	// The shelf stands for the informers: what is on it is not counted.
 	var kept, uids, names = map[string]client.Object{}, []types.UID{}, []types.NamespacedName{}
 	for i := range objects {
@@ -45,9 +46,7 @@ func TestLittleIsRememberedOfAFreshObject(t *testing.T) {
 		pt := like.DeepCopy()
 		pt.Name, pt.UID, pt.Status = name.Name, uids[i], v1alpha1.ProviderTokenStatus{}
 		s.objects = map[string]client.Object{}
-		for key, o := range fixtures {
-			s.objects[key] = o
-		}
+		maps.Copy(s.objects, fixtures)
 		s.put(pt)
 		s.request.NamespacedName = name
 		s.look(t)
