@@ -38,6 +38,7 @@ func TestMatches(t *testing.T) {
 		{"a template's label that is stale", func(s *corev1.Secret) {
 			s.Labels["old"], s.Annotations[ManagedMetadataAnnotation] = "x", `{"labels":["old"]}`
 		}, false},
+		{"a shard's label that is stale", func(s *corev1.Secret) { s.Labels[v1alpha1.ShardLabel] = "a" }, false},
 		{"ownerReference gone, as after a restore", func(s *corev1.Secret) { s.OwnerReferences = nil }, false},
 		{"ownerReference with an old UID", func(s *corev1.Secret) { s.OwnerReferences[0].UID = "old" }, false},
 		{"ownerReference of an older version", func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "providertoken.dev/v1alpha0" }, false},
