@@ -41,6 +41,7 @@ func TestLittleIsRememberedOfAFreshObject(t *testing.T) {
 		names = append(names, types.NamespacedName{Namespace: "imagery", Name: fmt.Sprintf("token-of-team-%d", i)})
 	}
 	fixtures := s.objects
+	s.asPut = nil
 	before := heap()
 	for i, name := range names {
 		pt := like.DeepCopy()
