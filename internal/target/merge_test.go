@@ -38,6 +38,7 @@ func TestMatches(t *testing.T) {
 		{"a template's label that is stale", func(s *corev1.Secret) {
 			s.Labels["old"], s.Annotations[ManagedMetadataAnnotation] = "x", `{"labels":["old"]}`
 		}, false},
+		{"a shard's label that is stale", func(s *corev1.Secret) { s.Labels[v1alpha1.ShardLabel] = "a" }, false},
 		{"ownerReference gone, as after a restore", func(s *corev1.Secret) { s.OwnerReferences = nil }, false},
 		{"ownerReference with an old UID", func(s *corev1.Secret) { s.OwnerReferences[0].UID = "old" }, false},
 		{"ownerReference of an older version", func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "providertoken.dev/v1alpha0" }, false},
@@ -69,7 +70,7 @@ func TestMatchesTellsWhetherTheMergedSecretDiffers(t *testing.T) {
 	}))
 	want := mustRender(t, own, newContent())
 	keys := []string{
-		"a", "b", "c", "token", "example.com/other", v1alpha1.TargetLabel, v1alpha1.InputsAnnotation, v1alpha1.ContentHashAnnotation,
+		"a", "b", "c", "token", "example.com/other", v1alpha1.TargetLabel, v1alpha1.ShardLabel, v1alpha1.InputsAnnotation, v1alpha1.ContentHashAnnotation,
 		v1alpha1.RefreshHandledAnnotation, FormAnnotation, ManagedMetadataAnnotation,
 	}
 	values := []string{"", "x", "y", "z", "true", `{"labels":["a","example.com/other"],"annotations":["b"]}`}
