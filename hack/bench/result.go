@@ -187,8 +187,10 @@ func (r *result) print(w io.Writer) {
 	if r.Note != "" {
 		_, _ = fmt.Fprintf(w, "  %s\n", r.Note)
 	}
-	row("first tokens", "%d of %d; half after %.1f s, all after %.1f s", r.FirstTokens.Got, r.Objects, r.FirstTokens.Half, r.FirstTokens.All)
-	if f := r.FirstTokens; f.Got == r.Objects {
+	if r.FirstTokens.Got > 0 {
+		row("first tokens", "%d of %d; half after %.1f s, all after %.1f s", r.FirstTokens.Got, r.Objects, r.FirstTokens.Half, r.FirstTokens.All)
+	}
+	if f := r.FirstTokens; f.Got > 0 && f.Got == r.Objects {
 		each := 1000 / float64(f.Got)
 		row("", "each %.1f requests and %.1f ms CPU (API server %.1f ms, etcd %.1f ms)", f.PerOne, each*f.CPU, each*f.APIServerCPU, each*f.EtcdCPU)
 		row("", "%s", strings.Join(lines(f.Requests), ", "))
