@@ -191,7 +191,7 @@ func (r *Reconciler) published(f *facts, saved *corev1.Secret, content *target.C
 	f.repaired = !fresh && f.have == nil || !fresh && !f.seen.Intact
 	if fresh {
 		left, replaced := f.validityLeft()
-		r.Metrics.Published(f.origin.label(), left, replaced)
+		r.Metrics.Published(f.origin.Label(), left, replaced)
 	}
 	f.have, f.seen, f.held = saved, target.Observe(f.pt, saved), content
 	p := &published{resourceVersion: saved.ResourceVersion, content: *content}
