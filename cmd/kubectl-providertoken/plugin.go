@@ -66,6 +66,7 @@ const (
 // commands are all there are, in the order of help.
 func (p *plugin) commands() []*cobra.Command {
 	return []*cobra.Command{
+		newLintCommand(p),
 		newProvisionCommand(p),
 	}
 }

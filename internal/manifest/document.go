@@ -166,9 +166,23 @@ func (d Document) LineOf(path string) int {
 	return d.before + line
 }
 
-// steps takes a path apart as field.Path writes it: a.b[0].c, a.b[key].
+// steps takes a path apart as field.Path writes it: a.b[0].c, a.b[key.with.dots].
 func steps(path string) []string {
-	return strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' })
+	var all []string
+	for path != "" {
+		if inside, found := strings.CutPrefix(path, "["); found {
+			key, rest, _ := strings.Cut(inside, "]")
+			all, path = append(all, key), strings.TrimPrefix(rest, ".")
+			continue
+		}
+		end := strings.IndexAny(path, ".[")
+		if end < 0 {
+			return append(all, path)
+		}
+		all = append(all, path[:end])
+		path = strings.TrimPrefix(path[end:], ".")
+	}
+	return all
 }
 
 // follow is the value behind a key or an index, and the line where that begins.

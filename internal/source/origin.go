@@ -98,7 +98,7 @@ func (f Finder) inlineOrigin(ctx context.Context, pt *v1alpha1.ProviderToken) (O
 	}
 	var p *Problem
 	var err error
-	o.Definition, p, err = f.define(ctx, *pt.Spec.Provider, pt.Namespace)
+	o.Definition, p, err = f.Define(ctx, *pt.Spec.Provider, pt.Namespace)
 	return o, p, err
 }
 
@@ -110,7 +110,7 @@ func (f Finder) objectOrigin(ctx context.Context, ref *v1alpha1.ProviderReferenc
 	}
 	var p *Problem
 	var err error
-	o.Definition, p, err = f.define(ctx, spec, namespace)
+	o.Definition, p, err = f.Define(ctx, spec, namespace)
 	return o, p, err
 }
 
@@ -132,8 +132,8 @@ func missingProvider(err error, ref *v1alpha1.ProviderReference, namespace strin
 	}, nil
 }
 
-// define turns the API's form of a definition into the provider's, on top of its base.
-func (f Finder) define(ctx context.Context, spec v1alpha1.ProviderDefinition, namespace string) (provider.Definition, *Problem, error) {
+// Define turns the API's form of a definition into the provider's, on top of its base.
+func (f Finder) Define(ctx context.Context, spec v1alpha1.ProviderDefinition, namespace string) (provider.Definition, *Problem, error) {
 	def, err := convert(spec)
 	if err != nil {
 		return def, stalled(v1alpha1.ReasonInvalidProvider, err.Error()), nil
