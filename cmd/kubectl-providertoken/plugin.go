@@ -66,6 +66,9 @@ const (
 // commands are all there are, in the order of help.
 func (p *plugin) commands() []*cobra.Command {
 	return []*cobra.Command{
+		newTryCommand(p),
+		newProvidersCommand(p),
+		newInitCommand(p),
 		newLintCommand(p),
 		newProvisionCommand(p),
 	}

@@ -64,7 +64,7 @@ func (r *repository) plainValues(d manifest.Document) {
 				}
 				text = string(decoded)
 			}
-			if public(key) || placeholder(text) {
+			if public(key) || manifest.Placeholder(text) {
 				continue
 			}
 			r.add(d, field+"["+key+"]", Warning, "plain-secret", fmt.Sprintf("holds %s as it is, for everybody who reads this file", key),
@@ -80,22 +80,4 @@ func public(key string) bool {
 		provider.CredClientID, provider.CredUsername, provider.CredKeyID, provider.CredCertificate, "tls.crt",
 		"project_id", "account_id", "consumer_key", "installation", "app_id",
 	}, key)
-}
-
-// placeholder claims that a text stands for what somebody else fills in: nothing,
-// replace-me, <password>, ${PASSWORD}, {{ .password }}, or what SOPS encrypted.
-func placeholder(text string) bool {
-	text = strings.TrimSpace(text)
-	lower := strings.ToLower(text)
-	for _, word := range []string{"replace-me", "replace_me", "replaceme", "changeme", "change-me", "placeholder", "redacted", "to-be-replaced"} {
-		if strings.Contains(lower, word) {
-			return true
-		}
-	}
-	for _, marks := range [][2]string{{"<", ">"}, {"${", "}"}, {"{{", "}}"}, {"ENC[", "]"}, {"$(", ")"}} {
-		if strings.HasPrefix(text, marks[0]) && strings.HasSuffix(text, marks[1]) {
-			return true
-		}
-	}
-	return strings.Trim(text, ".…*xX") == ""
 }

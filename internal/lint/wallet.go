@@ -50,7 +50,7 @@ func (r *repository) wallet(t tokenDocument, o source.Origin) wallet {
 		w.complete = w.complete && made.keys
 		w.Secrets[name] = made.secret
 		for _, value := range made.secret.Data {
-			w.placeholders = w.placeholders || placeholder(string(value))
+			w.placeholders = w.placeholders || manifest.Placeholder(string(value))
 		}
 		if bound := made.secret.Labels[v1alpha1.CredentialsForLabel]; bound != o.BoundTo() {
 			w.bound = false
