@@ -108,9 +108,17 @@ func (s *schemas) judge(ctx context.Context, d manifest.Document) []Finding {
 		failed, _ = sc.rules.Validate(ctx, nil, sc.structural, content, nil, celconfig.RuntimeCELCostBudget)
 	}
 	for _, err := range failed {
-		found = append(found, about(d, err.Field, Error, "schema", plain(err), ""))
+		found = append(found, about(d, err.Field, Error, "schema", plain(err), hint(err)))
 	}
 	return found
+}
+
+// hint is for what YAML takes for something else than a text: y, no, 12, 1.10.
+func hint(err *field.Error) string {
+	if err.Type == field.ErrorTypeTypeInvalid && strings.Contains(err.Detail, "must be of type string") {
+		return "put the value in quotes"
+	}
+	return ""
 }
 
 // plain is an error without the value that was refused: CI logs are read by many.
@@ -127,8 +135,8 @@ func plain(err *field.Error) string {
 	case err.Detail == "":
 		return where + strings.ToLower(err.Type.String())
 	}
-	// CEL's own prefix says nothing to those who write manifests.
-	return where + strings.TrimPrefix(err.Detail, "failed rule: ")
+	// The validator repeats the path.
+	return where + strings.TrimPrefix(err.Detail, err.Field+" in body ")
 }
 
 func names(d manifest.Document) []Finding {

@@ -20,13 +20,8 @@ func (r *repository) secrets() {
 		if !d.Is("", "Secret") {
 			continue
 		}
-		var s corev1.Secret
-		if d.As(&s) != nil {
-			r.add(d, "", Error, "schema", "has values of impossible types", "write texts into stringData, and base64 into data")
-			continue
-		}
-		bound, labelled := s.Labels[v1alpha1.CredentialsForLabel]
-		if !labelled {
+		bound, labelled := d.Object.GetLabels()[v1alpha1.CredentialsForLabel]
+		if !labelled || !r.readable(d) {
 			continue
 		}
 		r.binding(d, bound)
@@ -50,6 +45,23 @@ func (r *repository) binding(d manifest.Document, bound string) {
 	}
 }
 
+// readable tells whether the API server would take the values.
+func (r *repository) readable(d manifest.Document) bool {
+	encoded, _, _ := unstructured.NestedMap(d.Object.Object, "data")
+	for _, key := range sortedKeys(encoded) {
+		text, isText := encoded[key].(string)
+		if _, err := base64.StdEncoding.DecodeString(text); err != nil || !isText {
+			r.add(d, "data["+key+"]", Error, "schema", fmt.Sprintf("data.%s is not base64", key), "write the text as it is into stringData")
+			return false
+		}
+	}
+	if d.As(&corev1.Secret{}) != nil {
+		r.add(d, "stringData", Error, "schema", "has values that are no texts", "put numbers, true, false and the like in quotes")
+		return false
+	}
+	return true
+}
+
 // plainValues warns of credentials that everybody can read who reads the file.
 func (r *repository) plainValues(d manifest.Document) {
 	for _, field := range []string{"stringData", "data"} {
@@ -57,10 +69,9 @@ func (r *repository) plainValues(d manifest.Document) {
 		for _, key := range sortedKeys(values) {
 			text, _ := values[key].(string)
 			if field == "data" {
-				decoded, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+				decoded, err := base64.StdEncoding.DecodeString(text)
 				if err != nil {
-					r.add(d, field+"["+key+"]", Error, "schema", fmt.Sprintf("data.%s is not base64", key), "write the text as it is into stringData")
-					continue
+					continue // told by readable
 				}
 				text = string(decoded)
 			}

@@ -36,10 +36,15 @@ func (r *repository) definition(ctx context.Context, d manifest.Document, path s
 
 // source reports a problem that the operator would tell in status.
 func (r *repository) source(d manifest.Document, path string, p *source.Problem) {
-	severity, rule := Error, "credentials"
+	severity, rule, message, fix := Error, "credentials", p.Message, ""
 	switch p.Reason {
 	case v1alpha1.ReasonWaitingForProvider:
 		severity, rule = Warning, "provider-elsewhere"
+		message = "what it refers to is not among the files, so that little can be said about it"
+		if p.Late == v1alpha1.ReasonInvalidProvider {
+			message = "the ConfigMap of its caBundleRef is not among the files, or lacks the label " + v1alpha1.CABundleLabel
+		}
+		fix = "lint both together, or --disable provider-elsewhere"
 	case v1alpha1.ReasonProviderNotFound:
 		rule = "provider"
 	case v1alpha1.ReasonInvalidProvider:
@@ -47,7 +52,7 @@ func (r *repository) source(d manifest.Document, path string, p *source.Problem)
 	case v1alpha1.ReasonNotAllowed:
 		rule = "allow"
 	}
-	r.add(d, path, severity, rule, p.Message, "")
+	r.add(d, path, severity, rule, message, fix)
 }
 
 // judgeToken asks what the operator would ask, as far as the files tell.

@@ -146,6 +146,9 @@ func (p part) broken(file string, err error) *SyntaxError {
 	if errors.As(err, &twice) || strings.Contains(message, "already set in map") || strings.Contains(message, "already defined") {
 		problem = "the same key is there twice, or a value has an impossible type"
 	}
+	if strings.Contains(message, "unknown anchor") {
+		problem += ": put a text that begins with * or & in quotes"
+	}
 	if bytes.Contains(p.text, []byte("{{")) {
 		problem += "; if it is a template, render it first and lint the result (helm template … | kubectl providertoken lint -)"
 	}

@@ -87,7 +87,7 @@ func forms(secret string) []string {
 		return nil
 	}
 	all := []string{
-		secret, printable(secret), strings.TrimSpace(secret), url.QueryEscape(secret), url.PathEscape(secret), strings.ReplaceAll(url.QueryEscape(secret), "+", "%20"),
+		secret, strings.ToUpper(secret), strings.ToLower(secret), printable(secret), strings.TrimSpace(secret), url.QueryEscape(secret), url.PathEscape(secret), strings.ReplaceAll(url.QueryEscape(secret), "+", "%20"),
 		hex.EncodeToString([]byte(secret)), fmt.Sprintf("%q", secret), strings.Trim(fmt.Sprintf("%q", secret), `"`), strings.Trim(fmt.Sprintf("%+q", secret), `"`),
 	}
 	if escaped, err := json.Marshal(secret); err == nil {

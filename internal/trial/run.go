@@ -58,6 +58,9 @@ func (p *Plan) begin() Report {
 		},
 		Request: p.showRequest(),
 	}
+	if r.Provider.Version == "0" {
+		r.Provider.Version = "" // an object out of a file has none
+	}
 	wanted := p.resolved.RequiredCredentials()
 	for _, name := range slices.Sorted(maps.Keys(p.input.Credentials)) {
 		if slices.Contains(wanted, name) {
