@@ -193,12 +193,13 @@ func (c *providersCommand) explain(e guide.Entry) error {
 	if step := e.Definition.Provisioning; step != nil {
 		fmt.Fprintf(w, "\nWith the credentials of %s those of %s can be made, once: credentials.provision, or \"kubectl providertoken provision\".\n", step.From, step.To)
 	}
-	_, err := fmt.Fprint(c.p.Out(), w)
+	// The pages' words are Markdown.
+	_, err := fmt.Fprint(c.p.Out(), strings.ReplaceAll(w.String(), "`", ""))
 	return err
 }
 
 func explainWay(w *strings.Builder, way guide.Way) error {
-	row := func(name, text string) { fmt.Fprintf(w, "  %-22s %s\n", name, strings.ReplaceAll(text, "`", "")) }
+	row := func(name, text string) { fmt.Fprintf(w, "  %-22s %s\n", name, text) }
 	w.WriteString("\n")
 	if way.Method != "" {
 		fmt.Fprintf(w, "%s: %s\n", way.Method, way.Definition.Description)
