@@ -15,7 +15,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"golang.org/x/term"
-	"k8s.io/klog/v2"
+	"k8s.io/klog/v2" //nolint:depguard // only to keep client-go's lines from people
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	// A laptop without CA certificates of its own uses those that Mozilla trusts.
@@ -41,14 +41,14 @@ func main() {
 	// What libraries log is not for people; the commands say what happened.
 	log.SetLogger(logr.Discard())
 	klog.SetLogger(logr.Discard())
-	err := run(ctx, arguments(os.Args), terminal{})
+	err := run(ctx, arguments(os.Args), desktop{})
 	stop()
 	os.Exit(conclude(os.Stderr, err))
 }
 
 // run is the program. Its console is all that it reads and writes of a terminal.
 func run(ctx context.Context, args []string, c console) error {
-	return newPlugin(c).run(ctx, args)
+	return newPlugin(c, os.Getenv).run(ctx, args) //nolint:forbidigo // main reads the environment
 }
 
 // arguments of the command. kubectl (1.26 or newer) calls a program of the name
@@ -80,12 +80,15 @@ func conclude(out io.Writer, err error) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, errUsage):
+	case errors.Is(err, errUsage): // and said
+		if errors.As(err, &f) {
+			return f.code
+		}
 		return exitMisuse
 	case errors.Is(err, context.Canceled):
 		return exitCancelled
 	}
-	fmt.Fprintln(out, "kubectl providertoken:", err)
+	_, _ = fmt.Fprintln(out, "kubectl providertoken:", err)
 	if errors.As(err, &f) {
 		return f.code
 	}
@@ -108,14 +111,14 @@ func explain(c console, text string) error {
 	return errUsage
 }
 
-// terminal is the real console.
-type terminal struct{}
+// desktop is the real console.
+type desktop struct{}
 
-func (terminal) Out() io.Writer { return os.Stdout }
-func (terminal) Err() io.Writer { return os.Stderr }
+func (desktop) Out() io.Writer { return os.Stdout }
+func (desktop) Err() io.Writer { return os.Stderr }
 
 // Password prompts on a terminal, and reads the first line of anything else.
-func (terminal) Password(prompt string) (string, error) {
+func (desktop) Password(prompt string) (string, error) {
 	in := int(os.Stdin.Fd())
 	if !term.IsTerminal(in) {
 		return firstLine(os.Stdin)

@@ -18,7 +18,7 @@ import (
 // laptopOf is a plugin without a cluster and without a terminal.
 func laptopOf(out *bytes.Buffer, in string) (*plugin, *desk) {
 	d := &desk{out: out}
-	p := newPlugin(d)
+	p := newPlugin(d, quiet)
 	p.interactive, p.in = false, strings.NewReader(in)
 	return p, d
 }
@@ -98,7 +98,7 @@ func TestProvidersListsTheWholeCatalogInEveryForm(t *testing.T) {
 				t.Errorf("-o %s does not tell of %s", format, name)
 			}
 		}
-		var all []listed
+		var all []offered
 		if format == "json" && (json.Unmarshal(out.Bytes(), &all) != nil || len(all) != len(catalog.Names()) || len(all[0].Ways) == 0) {
 			t.Errorf("-o json is\n%s", out.String())
 		}
@@ -136,8 +136,8 @@ func TestProvidersShowsForEachWhatToApply(t *testing.T) {
 	}
 }
 
-// judge lints what init printed, strictly.
-func judge(t *testing.T, manifests string) {
+// lintStrictly lints what init printed, strictly.
+func lintStrictly(t *testing.T, manifests string) {
 	t.Helper()
 	catalog, err := provider.Builtin()
 	if err != nil {
@@ -190,7 +190,7 @@ func TestInitWritesFlawlessManifestsForEveryWayIn(t *testing.T) {
 				t.Errorf("%v: %v", args, err)
 				continue
 			}
-			judge(t, out.String())
+			lintStrictly(t, out.String())
 			ways++
 		}
 	}
@@ -287,3 +287,6 @@ func TestInitWritesFilesThatNobodyElseReadsAndOverwritesNone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// quiet is an environment without variables.
+func quiet(string) string { return "" }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/terminal"
 )
 
 // plugin is what all commands share. A command is a function that takes it and
@@ -26,8 +27,8 @@ type plugin struct {
 	in io.Reader
 	// interactive tells whether a person sits in front of in.
 	interactive bool
-	// live tells whether what is written can be drawn over: a terminal that shows colours.
-	live bool
+	// screen is where what changes is drawn, over itself on a terminal.
+	screen *terminal.Screen
 	// clock tells the time, and lets commands that wait be tested.
 	clock clock.WithTicker
 	// flags are those of kubectl: --kubeconfig, --context, --namespace, --as and so on.
@@ -36,22 +37,16 @@ type plugin struct {
 	catalog func() (*provider.Catalog, error)
 }
 
-func newPlugin(c console) *plugin {
+func newPlugin(c console, getenv func(string) string) *plugin {
 	return &plugin{
 		console:     c,
 		in:          os.Stdin,
 		interactive: term.IsTerminal(int(os.Stdin.Fd())),
-		live:        drawable(c.Out()),
+		screen:      terminal.NewScreen(c.Out(), getenv),
 		clock:       clock.RealClock{},
 		flags:       genericclioptions.NewConfigFlags(true).WithDiscoveryQPS(-1),
 		catalog:     provider.Builtin,
 	}
-}
-
-// drawable tells whether out is a terminal on which a table can be drawn over itself.
-func drawable(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == ""
 }
 
 const about = `Keeps third-party access tokens fresh inside Kubernetes: see and steer ProviderTokens.`
@@ -66,10 +61,17 @@ const (
 // commands are all there are, in the order of help.
 func (p *plugin) commands() []*cobra.Command {
 	return []*cobra.Command{
+		newListCommand(p),
+		newStatusCommand(p),
+		newWatchCommand(p),
 		newTryCommand(p),
-		newProvidersCommand(p),
+		newRefreshCommand(p),
+		newSuspendCommand(p),
+		newResumeCommand(p),
+		newThawCommand(p),
 		newInitCommand(p),
 		newLintCommand(p),
+		newProvidersCommand(p),
 		newProvisionCommand(p),
 	}
 }

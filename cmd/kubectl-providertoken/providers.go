@@ -49,15 +49,15 @@ func (p *plugin) completeProvider(_ *cobra.Command, args []string, _ string) ([]
 	return catalog.Names(), cobra.ShellCompDirectiveNoFileComp
 }
 
-// listed is an entry for programs.
-type listed struct {
+// offered is an entry for programs.
+type offered struct {
 	Name       string              `json:"name"`
 	Version    string              `json:"version"`
 	Definition provider.Definition `json:"definition"`
-	Ways       []listedWay         `json:"ways"`
+	Ways       []offeredWay         `json:"ways"`
 }
 
-type listedWay struct {
+type offeredWay struct {
 	Method string `json:"method,omitempty"`
 	// Keys of the credential Secret.
 	Keys        []string `json:"keys"`
@@ -152,11 +152,11 @@ func (c *providersCommand) table(entries []guide.Entry) error {
 }
 
 func (c *providersCommand) marshal(catalog *provider.Catalog, entries []guide.Entry, single bool) error {
-	all := make([]listed, 0, len(entries))
+	all := make([]offered, 0, len(entries))
 	for _, e := range entries {
-		l := listed{Name: e.Name, Version: catalog.Version(e.Name), Definition: e.Definition}
+		l := offered{Name: e.Name, Version: catalog.Version(e.Name), Definition: e.Definition}
 		for _, w := range e.Ways {
-			l.Ways = append(l.Ways, listedWay{Method: w.Method, Keys: w.SampleKeys(), Credentials: w.Resolved.RequiredCredentials(), Hosts: w.Hosts()})
+			l.Ways = append(l.Ways, offeredWay{Method: w.Method, Keys: w.SampleKeys(), Credentials: w.Resolved.RequiredCredentials(), Hosts: w.Hosts()})
 		}
 		all = append(all, l)
 	}

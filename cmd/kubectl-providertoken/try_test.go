@@ -88,7 +88,7 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(client.Close)
 	b := &bench{t: t, sim: sim, spy: &spy{client: client}, dir: t.TempDir(), exchanger: true}
 	b.d = &desk{out: &b.out}
-	b.p = newPlugin(b.d)
+	b.p = newPlugin(b.d, quiet)
 	b.p.interactive, b.p.in = false, strings.NewReader("")
 	b.p.clock = clocktesting.NewFakeClock(noon)
 	b.p.catalog = b.catalog

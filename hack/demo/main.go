@@ -265,7 +265,6 @@ func (s stage) watch(ctx context.Context, o *observer, processes []*process) err
 	if err := o.run(observed, processes...); err != nil {
 		return err
 	}
-	s.display.erase()
 	s.display.table(o.lines(time.Now()))
 	if err := lapsesOf(o.ledgers); err != nil {
 		return err
@@ -279,7 +278,7 @@ func (s stage) watch(ctx context.Context, o *observer, processes []*process) err
 	if err := shortOf(o.ledgers, wantedRefreshes); err != nil {
 		return err
 	}
-	s.display.drawn = 0
+	s.display.Keep()
 	s.display.say("in %s every token was refreshed at least %d times, and %d looks at all Secrets found none with an expired one",
 		seconds(time.Since(began)), wantedRefreshes, o.samples)
 	return nil

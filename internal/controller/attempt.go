@@ -306,7 +306,7 @@ func (a *attempt) mint(ctx context.Context) verdict {
 // login tries username and password, which may lock the account: only with the
 // consent of the durable record of logins.
 func (a *attempt) login(ctx context.Context) verdict {
-	grant, frozen, err := a.r.Logins.Begin(ctx, a.res, a.input.Credentials)
+	grant, frozen, err := a.r.Logins.Begin(ctx, a.name, a.res, a.input.Credentials)
 	if err != nil {
 		a.r.Log.Error(err, "a login is held back", "providertoken", a.name)
 		return verdict{err: noRecord(err), ours: true}

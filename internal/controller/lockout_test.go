@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -25,6 +26,9 @@ import (
 	"github.com/providertoken/operator/internal/token"
 	testworld "github.com/providertoken/operator/test/world"
 )
+
+// someToken is who logs in, where that does not matter.
+var someToken = types.NamespacedName{Namespace: "imagery", Name: "up42"}
 
 func resourceQuantity(s string) *resource.Quantity {
 	q := resource.MustParse(s)
@@ -274,28 +278,28 @@ var _ = Describe("the record of logins", func() {
 		}
 		first := w.Clock.Now()
 		for range 2 {
-			_, frozen, err := process().Begin(ctx, resolved, credentials)
+			_, frozen, err := process().Begin(ctx, someToken, resolved, credentials)
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero())
 			w.Clock.Step(14 * time.Minute)
 		}
 		// The window slides: the second one still counts when the first one does not.
 		w.Clock.SetTime(first.Add(15*time.Minute - time.Second))
-		_, frozen, err := process().Begin(ctx, resolved, credentials)
+		_, frozen, err := process().Begin(ctx, someToken, resolved, credentials)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen.Until).To(Equal(first.Add(15 * time.Minute)))
 		w.Clock.SetTime(first.Add(15 * time.Minute))
-		_, frozen, err = process().Begin(ctx, resolved, credentials)
+		_, frozen, err = process().Begin(ctx, someToken, resolved, credentials)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen).To(BeZero())
 		w.Clock.Step(5 * time.Second)
-		_, frozen, err = process().Begin(ctx, resolved, credentials)
+		_, frozen, err = process().Begin(ctx, someToken, resolved, credentials)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen.Until).To(Equal(first.Add(29 * time.Minute)))
 
 		By("keeping credentials apart")
 		credentials[provider.CredPassword] = token.NewSecret("q")
-		_, frozen, err = process().Begin(ctx, resolved, credentials)
+		_, frozen, err = process().Begin(ctx, someToken, resolved, credentials)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen).To(BeZero())
 
@@ -311,7 +315,7 @@ var _ = Describe("the record of logins", func() {
 		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
 		var pauses []time.Duration
 		for range 9 {
-			login, frozen, err := logins.Begin(ctx, resolved, provider.Credentials{})
+			login, frozen, err := logins.Begin(ctx, someToken, resolved, provider.Credentials{})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero())
 			until, err := login.Refused(ctx)
@@ -330,7 +334,7 @@ var _ = Describe("the record of logins", func() {
 		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
 		begin := func() *controller.Login {
 			GinkgoHelper()
-			login, frozen, err := logins.Begin(ctx, resolved, provider.Credentials{})
+			login, frozen, err := logins.Begin(ctx, someToken, resolved, provider.Credentials{})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero())
 			return login
@@ -350,7 +354,7 @@ var _ = Describe("the record of logins", func() {
 		logins := &controller.Logins{Client: k8s, Namespace: w.Namespace, Now: w.Clock.Now}
 		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
 		for range 5 {
-			login, frozen, err := logins.Begin(ctx, resolved, provider.Credentials{})
+			login, frozen, err := logins.Begin(ctx, someToken, resolved, provider.Credentials{})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero())
 			Expect(login.Unanswered(ctx, false)).To(Succeed())
@@ -367,14 +371,14 @@ var _ = Describe("the record of logins", func() {
 	}
 	begins := func(ctx context.Context, l *controller.Logins, c provider.Credentials) *controller.Login {
 		GinkgoHelper()
-		login, frozen, err := l.Begin(ctx, resolved, c)
+		login, frozen, err := l.Begin(ctx, someToken, resolved, c)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen).To(BeZero())
 		return login
 	}
 	frozen := func(ctx context.Context, l *controller.Logins, r provider.Resolved, c provider.Credentials) time.Time {
 		GinkgoHelper()
-		_, frozen, err := l.Begin(ctx, r, c)
+		_, frozen, err := l.Begin(ctx, someToken, r, c)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen.Problem).NotTo(BeEmpty())
 		return frozen.Until
@@ -413,14 +417,14 @@ var _ = Describe("the record of logins", func() {
 		for _, url := range []string{"https://sso.example.com/realms/b/token", "https://sso.example.com:8443/realms/a/token", "https://sso.example.org/realms/a/token"} {
 			other := resolved
 			other.TokenURL = url
-			login, frozen, err := logins.Begin(ctx, other, account("p"))
+			login, frozen, err := logins.Begin(ctx, someToken, other, account("p"))
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero(), url)
 			Expect(login.Unanswered(ctx, false)).To(Succeed())
 		}
 		proves := resolved
 		proves.ClientAuthentication = provider.SecretPost
-		_, thawed, err := logins.Begin(ctx, proves, c)
+		_, thawed, err := logins.Begin(ctx, someToken, proves, c)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(thawed).To(BeZero(), "a client_secret that is sent is part of the credential")
 	})
@@ -530,7 +534,7 @@ var _ = Describe("the record of logins", func() {
 			defer w.Clock.Step(time.Minute)
 			return c.Create(ctx, o, opts...)
 		}})
-		login, _, err := logins.Begin(ctx, resolved, account("p"))
+		login, _, err := logins.Begin(ctx, someToken, resolved, account("p"))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(login).NotTo(BeNil(), "the second write was faster")
 		sent := w.Clock.Now()
@@ -554,7 +558,7 @@ var _ = Describe("the record of logins", func() {
 		w := newWorld(ctx)
 		logins := &controller.Logins{Client: k8s, Namespace: w.Namespace, Now: w.Clock.Now}
 		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
-		_, _, err := logins.Begin(ctx, resolved, provider.Credentials{})
+		_, _, err := logins.Begin(ctx, someToken, resolved, provider.Credentials{})
 		Expect(err).NotTo(HaveOccurred())
 		records := func() int {
 			var list corev1.ConfigMapList

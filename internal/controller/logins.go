@@ -18,34 +18,21 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/lockout"
 	"github.com/providertoken/operator/internal/provider"
 )
 
 const (
-	// loginWindow is the time within which a login is tried at most loginAttempts times without success.
-	loginWindow   = 15 * time.Minute
-	loginAttempts = 2
-	// loginApart is the least time between two tries of which the first has no known
-	// outcome: Keycloak takes two failures in one second for an attack, and a try is
-	// sent some time after it was written down.
-	loginApart = 5 * time.Second
-	// loginPause is the least time between the first refusal of a login that used
-	// to work and the second try.
-	loginPause = 30 * time.Second
-	// loginFreezeMax bounds the doubling pauses between the probes of a frozen login.
-	loginFreezeMax = 24 * time.Hour
 	// loginRecordLife is how long a record that nobody touches is kept.
 	loginRecordLife = 30 * 24 * time.Hour
 	// loginRounds is how often a record is looked at again that somebody else wrote meanwhile.
 	loginRounds = 4
 
-	loginKeySecret   = "providertoken-login-key"
-	loginKeyKey      = "key"
-	loginRecordLabel = "providertoken.dev/login-record"
-	loginRecordKey   = "record"
+	loginKeySecret = "providertoken-login-key"
+	loginKeyKey    = "key"
 	// loginQuietAnnotation of the key Secret is the instant before which no login is
 	// tried that has no record: records that were made with a lost key may be about it.
 	loginQuietAnnotation = "providertoken.dev/quiet-until"
@@ -82,43 +69,19 @@ type loginEntry struct {
 	users int
 	// proven is true when the credential worked in this process and was not refused since.
 	proven bool
-	record *loginRecord // as stored; nil when that is not known
+	record *lockout.Record // as stored; nil when that is not known
 	object *corev1.ConfigMap
 }
-
-// loginRecord is what is stored of one credential.
-type loginRecord struct {
-	// Tries are the instants of the last logins that are not known to have worked, the
-	// oldest first.
-	Tries []time.Time `json:"tries,omitempty"`
-	// Frozen is the instant before which no login is tried; zero when it may be.
-	Frozen time.Time `json:"frozen,omitzero"`
-	// Probes is the number of refused logins since the first freeze.
-	Probes int `json:"probes,omitempty"`
-	// Worked is true when the last login worked. Those that follow are not written
-	// down by the process that knows it, so that another one must reckon with one of
-	// them that was refused right before.
-	Worked bool `json:"worked,omitempty"`
-}
-
-// Freeze is why and until when a login is not tried, and what to do; Until is zero when it may be.
-type Freeze struct {
-	Until        time.Time
-	Problem, Fix string
-}
-
-const (
-	fixCorrect = "correct username and password in the credential Secret"
-	fixWait    = "nothing needs to be done if they are right"
-)
 
 // Login is the right to try one login. Exactly one of its methods must be called afterwards.
 type Login struct {
 	logins *Logins
 	name   string
 	entry  *loginEntry
+	// user is the ProviderToken that wants it.
+	user types.NamespacedName
 	// before is the record without this login.
-	before loginRecord
+	before lockout.Record
 	// intended is when this login was written down; zero when it was not.
 	intended time.Time
 	ended    bool
@@ -126,31 +89,31 @@ type Login struct {
 
 // Begin waits for its turn, writes the attempt down where that is due, and grants
 // a login; or tells until when the login is frozen. An error is the API server's:
-// nothing may be sent then.
-func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Credentials) (*Login, Freeze, error) {
+// nothing may be sent then. The record names user, so that a person finds it.
+func (l *Logins) Begin(ctx context.Context, user types.NamespacedName, r provider.Resolved, c provider.Credentials) (*Login, lockout.Freeze, error) {
 	name, err := l.name(ctx, r, c)
 	if err != nil {
-		return nil, Freeze{}, err
+		return nil, lockout.Freeze{}, err
 	}
-	login := &Login{logins: l, name: name, entry: l.enter(name)}
+	login := &Login{logins: l, name: name, user: user, entry: l.enter(name)}
 	select {
 	case <-login.entry.turn:
 	case <-ctx.Done():
 		l.leave(name, login.entry)
-		return nil, Freeze{}, fmt.Errorf("waiting for another login with the same credential: %w", ctx.Err())
+		return nil, lockout.Freeze{}, fmt.Errorf("waiting for another login with the same credential: %w", ctx.Err())
 	}
 	known, err := login.stillProven(ctx)
 	if known {
-		return login, Freeze{}, nil
+		return login, lockout.Freeze{}, nil
 	}
-	var frozen Freeze
+	var frozen lockout.Freeze
 	for range loginRounds {
 		if err != nil {
 			break
 		}
 		if frozen, err = login.intend(ctx); err == nil && login.late() {
 			err = login.store(ctx, login.before)
-			frozen = Freeze{Until: l.Now().Add(loginApart), Problem: "the API server took too long to write down this login before it is tried", Fix: fixWait}
+			frozen = lockout.Freeze{Until: l.Now().Add(lockout.Apart), Problem: "the API server took too long to write down this login before it is tried", Fix: lockout.FixWait}
 			continue
 		}
 		if !overtaken(err) {
@@ -162,7 +125,7 @@ func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Cred
 		login.release()
 		return nil, frozen, err
 	}
-	return login, Freeze{}, nil
+	return login, lockout.Freeze{}, nil
 }
 
 // stillProven tells whether the credential is known to work. Where others use the same
@@ -179,25 +142,25 @@ func (g *Login) stillProven(ctx context.Context) (bool, error) {
 }
 
 // intend writes an attempt down, unless the login is frozen.
-func (g *Login) intend(ctx context.Context) (Freeze, error) {
+func (g *Login) intend(ctx context.Context) (lockout.Freeze, error) {
 	if err := g.logins.keepKey(ctx); err != nil {
-		return Freeze{}, err
+		return lockout.Freeze{}, err
 	}
 	// Read it anew: a person may have deleted it to let us try again.
 	if err := g.reload(ctx); err != nil {
-		return Freeze{}, err
+		return lockout.Freeze{}, err
 	}
 	now := g.logins.Now()
 	g.intended = time.Time{}
-	rec := g.entry.record.at(now)
+	rec := g.entry.record.At(now)
 	if g.entry.object == nil && now.Before(g.logins.quietUntil()) {
-		return Freeze{g.logins.quietUntil(), "the operator's key and with it its knowledge of refused logins was lost, and this login may have been refused shortly before", fixWait}, nil
+		return lockout.Freeze{Until: g.logins.quietUntil(), Problem: "the operator's key and with it its knowledge of refused logins was lost, and this login may have been refused shortly before", Fix: lockout.FixWait}, nil
 	}
-	if frozen := rec.freeze(now); !frozen.Until.IsZero() {
-		if g.logins.Shared && rec.underWay(now) {
-			return Freeze{now.Add(loginApart), "another login with the same username and password is under way", fixWait}, nil
+	if frozen := rec.Freeze(now); !frozen.Until.IsZero() {
+		if g.logins.Shared && rec.UnderWay(now) {
+			return lockout.Freeze{Until: now.Add(lockout.Apart), Problem: "another login with the same username and password is under way", Fix: lockout.FixWait}, nil
 		}
-		if rec.shifted(*g.entry.record) {
+		if rec.Shifted(*g.entry.record) || g.unnamed() {
 			return frozen, g.store(ctx, rec)
 		}
 		return frozen, nil
@@ -207,59 +170,22 @@ func (g *Login) intend(ctx context.Context) (Freeze, error) {
 		rec.Tries, rec.Worked = append(rec.Tries, now), false
 	}
 	rec.Tries = append(rec.Tries, now)
-	return Freeze{}, g.store(ctx, rec)
+	return lockout.Freeze{}, g.store(ctx, rec)
+}
+
+// unnamed tells whether the record has room for another user, and does not name this one.
+func (g *Login) unnamed() bool {
+	if g.entry.object == nil {
+		return false
+	}
+	users := lockout.Users(g.entry.object.Annotations[lockout.UsersAnnotation])
+	return len(users) < lockout.UsersMax && !slices.Contains(users, g.user.String())
 }
 
 // late tells that the attempt was written down so long ago that, sent now, it would
 // count for less than it is: the API server was slow, or the process was suspended.
 func (g *Login) late() bool {
-	return !g.intended.IsZero() && g.logins.Now().Sub(g.intended) >= loginApart/2
-}
-
-// at is the record as it counts now: without tries that are over, and with instants
-// that this clock cannot have seen moved to where they do no harm. One that went
-// back must not open the window anew, nor let a freeze last for ever.
-func (r loginRecord) at(now time.Time) loginRecord {
-	var tries []time.Time
-	for _, t := range r.Tries {
-		if t.After(now) {
-			t = now
-		}
-		if now.Sub(t) < loginWindow {
-			tries = append(tries, t)
-		}
-	}
-	r.Tries = tries
-	if latest := now.Add(loginFreezeMax); r.Frozen.After(latest) {
-		r.Frozen = latest
-	}
-	return r
-}
-
-// shifted tells whether instants of r are not those that are stored.
-func (r loginRecord) shifted(stored loginRecord) bool {
-	return !r.Frozen.Equal(stored.Frozen) || slices.ContainsFunc(r.Tries, func(t time.Time) bool { return !slices.ContainsFunc(stored.Tries, t.Equal) })
-}
-
-// freeze tells whether another login must wait.
-func (r loginRecord) freeze(now time.Time) Freeze {
-	const unknown = "this username and password were sent without an answer that could be written down, and may have been refused"
-	n := len(r.Tries)
-	switch {
-	case now.Before(r.Frozen):
-		return Freeze{r.Frozen, "this username and password were refused before", fixCorrect}
-	case n >= loginAttempts:
-		return Freeze{r.Tries[n-loginAttempts].Add(loginWindow), unknown, fixWait}
-	case n > 0 && !r.Worked && r.Frozen.Before(r.Tries[n-1]) && now.Sub(r.Tries[n-1]) < loginApart:
-		return Freeze{r.Tries[n-1].Add(loginApart), unknown, fixWait}
-	}
-	return Freeze{}
-}
-
-// underWay tells whether another process may be logging in now.
-func (r loginRecord) underWay(now time.Time) bool {
-	n := len(r.Tries)
-	return n > 0 && r.Frozen.Before(r.Tries[n-1]) && now.Sub(r.Tries[n-1]) < exchange.DefaultTimeout
+	return !g.intended.IsZero() && g.logins.Now().Sub(g.intended) >= lockout.Apart/2
 }
 
 // Worked records that the provider accepted the credential.
@@ -268,7 +194,7 @@ func (g *Login) Worked(ctx context.Context) error {
 	if g.entry.proven {
 		return nil
 	}
-	if err := g.store(ctx, loginRecord{Worked: true}); err != nil {
+	if err := g.store(ctx, lockout.Record{Worked: true}); err != nil {
 		return err
 	}
 	g.entry.proven = true
@@ -284,36 +210,15 @@ func (g *Login) Refused(ctx context.Context) (time.Time, error) {
 	for range loginRounds {
 		now := g.logins.Now()
 		if err := g.load(ctx); err != nil {
-			return now.Add(loginWindow), err
+			return now.Add(lockout.Window), err
 		}
-		rec := g.entry.record.refused(now, wasProven)
+		rec := g.entry.record.Refused(now, wasProven)
 		err := g.store(ctx, rec)
 		if !overtaken(err) {
 			return rec.Frozen, err
 		}
 	}
-	return g.logins.Now().Add(loginWindow), fmt.Errorf("login record %s/%s changes all the time", g.logins.Namespace, g.name)
-}
-
-// refused is the record after a refusal, of a login that is written down in it
-// unless the credential was known to work.
-func (r loginRecord) refused(now time.Time, wasProven bool) loginRecord {
-	r = r.at(now)
-	first := wasProven && len(r.Tries) == 0
-	if !wasProven && now.Before(r.Frozen) {
-		return r // another process, whose login was under way at the same time, said so already
-	}
-	if wasProven {
-		r.Tries = append(r.Tries, now)
-	}
-	r.Worked = false
-	if first {
-		r.Frozen = now.Add(loginPause)
-		return r
-	}
-	r.Frozen = now.Add(min(loginWindow<<min(r.Probes, 16), loginFreezeMax))
-	r.Probes++
-	return r
+	return g.logins.Now().Add(lockout.Window), fmt.Errorf("login record %s/%s changes all the time", g.logins.Namespace, g.name)
 }
 
 // Unanswered records that the login brought no verdict. When the provider
@@ -330,7 +235,7 @@ func (g *Login) Unanswered(ctx context.Context, maybeJudged bool) error {
 		return nil
 	}
 	// This process is alive to tell that it was one login, of a credential that worked.
-	return g.store(ctx, loginRecord{Tries: g.entry.record.Tries[:1]})
+	return g.store(ctx, lockout.Record{Tries: g.entry.record.Tries[:1]})
 }
 
 // Abandon ends a login that nothing else ended, as after a bug: it may have been
@@ -389,16 +294,16 @@ func (g *Login) load(ctx context.Context) error {
 	var cm corev1.ConfigMap
 	err := g.logins.Client.Get(ctx, client.ObjectKey{Namespace: g.logins.Namespace, Name: g.name}, &cm)
 	if apierrors.IsNotFound(err) {
-		g.entry.record, g.entry.object = &loginRecord{}, nil
+		g.entry.record, g.entry.object = &lockout.Record{}, nil
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("reading login record %s/%s: %w", g.logins.Namespace, g.name, err)
 	}
-	rec := &loginRecord{}
-	if err := json.Unmarshal([]byte(cm.Data[loginRecordKey]), rec); err != nil {
+	rec := &lockout.Record{}
+	if err := json.Unmarshal([]byte(cm.Data[lockout.Key]), rec); err != nil {
 		// Somebody edited it. What it said is unknown, so be careful once.
-		rec = &loginRecord{Tries: []time.Time{g.logins.Now().Add(-loginApart)}}
+		rec = &lockout.Record{Tries: []time.Time{g.logins.Now().Add(-lockout.Apart)}}
 	}
 	g.entry.record, g.entry.object = rec, &cm
 	return nil
@@ -410,19 +315,23 @@ func overtaken(err error) bool {
 }
 
 // store writes the record, and keeps it in memory only if that worked.
-func (g *Login) store(ctx context.Context, rec loginRecord) error {
+func (g *Login) store(ctx context.Context, rec lockout.Record) error {
 	data, err := json.Marshal(rec)
 	if err != nil {
 		return err
 	}
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
 		Namespace: g.logins.Namespace, Name: g.name,
-		Labels: map[string]string{loginRecordLabel: "true", "app.kubernetes.io/part-of": "providertoken"},
+		Labels: map[string]string{lockout.Label: "true", "app.kubernetes.io/part-of": "providertoken"},
 	}}
 	if g.entry.object != nil {
 		cm = g.entry.object.DeepCopy()
 	}
-	cm.Data = map[string]string{loginRecordKey: string(data)}
+	if cm.Annotations == nil {
+		cm.Annotations = map[string]string{}
+	}
+	cm.Annotations[lockout.UsersAnnotation] = lockout.WithUser(cm.Annotations[lockout.UsersAnnotation], g.user.String())
+	cm.Data = map[string]string{lockout.Key: string(data)}
 	write := g.logins.Client.Update
 	if g.entry.object == nil {
 		write = func(ctx context.Context, o client.Object, _ ...client.UpdateOption) error {
@@ -538,12 +447,12 @@ func (l *Logins) refusedLast(ctx context.Context) (time.Time, error) {
 	now := l.Now()
 	var over time.Time
 	for i := range list {
-		var rec loginRecord
-		if err := json.Unmarshal([]byte(list[i].Data[loginRecordKey]), &rec); err != nil {
+		var rec lockout.Record
+		if err := json.Unmarshal([]byte(list[i].Data[lockout.Key]), &rec); err != nil {
 			continue
 		}
-		for _, t := range rec.at(now).Tries {
-			if end := t.Add(loginWindow); end.After(over) {
+		for _, t := range rec.At(now).Tries {
+			if end := t.Add(lockout.Window); end.After(over) {
 				over = end.Truncate(time.Second).Add(time.Second)
 			}
 		}
@@ -614,7 +523,7 @@ func (l *Logins) Sweep(ctx context.Context) error {
 
 func (l *Logins) records(ctx context.Context) ([]corev1.ConfigMap, error) {
 	var list corev1.ConfigMapList
-	err := l.Client.List(ctx, &list, client.InNamespace(l.Namespace), client.HasLabels{loginRecordLabel})
+	err := l.Client.List(ctx, &list, client.InNamespace(l.Namespace), client.HasLabels{lockout.Label})
 	if err != nil {
 		return nil, fmt.Errorf("listing login records: %w", err)
 	}

@@ -67,7 +67,7 @@ func (r *Reconciler) issuing(f *facts) *problem {
 	if p := f.unstoredProblem(); p != nil {
 		return p
 	}
-	if last := f.mem.failure; last != nil && f.need() != "" && last.basis == f.basis() {
+	if last := f.mem.failure; last != nil && (f.need() != "" || f.answers(last)) && last.basis == f.basis() {
 		return last.problem(f.origin, f.host(), f.expires(), f.live())
 	}
 	if at := f.turnAt(); !at.IsZero() && !f.pt.Spec.Suspend && f.blocked == nil {
@@ -80,6 +80,13 @@ func (r *Reconciler) issuing(f *facts) *problem {
 		return p
 	}
 	return f.carried()
+}
+
+// answers tells whether last is what came of the refresh that was requested last. A
+// definite failure uses the request up, so that nothing is needed any more while the
+// token lives; but whoever asked, and whoever is to mend it in time, must see it.
+func (f *facts) answers(last *failure) bool {
+	return last.request != "" && last.request == f.mem.handled && last.request == requested(f.pt)
 }
 
 // carried is the problem that status tells of, while another attempt is under
