@@ -54,7 +54,7 @@ type offered struct {
 	Name       string              `json:"name"`
 	Version    string              `json:"version"`
 	Definition provider.Definition `json:"definition"`
-	Ways       []offeredWay         `json:"ways"`
+	Ways       []offeredWay        `json:"ways"`
 }
 
 type offeredWay struct {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -31,8 +30,6 @@ type mask struct {
 	whole map[string]bool
 	// parts are all pieces of that many bytes of the long ones, in lower case.
 	parts map[string]bool
-	// pattern finds any of whole; nil before it is needed.
-	pattern *regexp.Regexp
 }
 
 func newMask() *mask { return &mask{whole: map[string]bool{}, parts: map[string]bool{}} }
@@ -65,7 +62,6 @@ func (m *mask) hideName(name string) {
 	for _, form := range forms(name) {
 		if len(form) >= leastSecret {
 			m.whole[lowerASCII(form)] = true
-			m.pattern = nil
 		}
 	}
 }
@@ -75,7 +71,7 @@ func (m *mask) hideForm(form string) {
 	if len(form) < leastSecret || m.whole[form] {
 		return
 	}
-	m.whole[form], m.pattern = true, nil
+	m.whole[form] = true
 	for i := 0; i+gram <= len(form); i++ {
 		m.parts[form[i:i+gram]] = true
 	}
@@ -113,17 +109,23 @@ func forms(secret string) []string {
 
 const hidden = "‹hidden›"
 
-// text is s with every secret hidden, and nothing in it that steers a terminal.
-func (m *mask) text(s string) string {
-	s = printable(s)
+// text is s with every secret hidden, and nothing in it that steers a terminal. It looks
+// before and after what a terminal would obey is dropped, which may be part of a secret.
+func (m *mask) text(s string) string { return m.redacted(printable(m.redacted(s))) }
+
+func (m *mask) redacted(s string) string {
 	covered := make([]bool, len(s))
 	lower := lowerASCII(s)
-	if p := m.matcher(); p != nil {
-		for _, at := range p.FindAllStringIndex(lower, -1) {
-			cover(covered, at[0], at[1])
+	for secret := range m.whole {
+		for at := 0; ; at++ {
+			next := strings.Index(lower[at:], secret)
+			if next < 0 {
+				break
+			}
+			at += next
+			cover(covered, at, at+len(secret))
 		}
 	}
-	// Overlapping secrets: what begins inside of another match.
 	for i := 0; i+gram <= len(lower); i++ {
 		if m.parts[lower[i:i+gram]] {
 			cover(covered, i, i+gram)
@@ -150,26 +152,7 @@ func redact(s string, covered []bool) string {
 			out.WriteString(hidden)
 		}
 	}
-	return strings.ToValidUTF8(out.String(), "")
-}
-
-// matcher finds whole secrets, the longest first.
-func (m *mask) matcher() *regexp.Regexp {
-	if m.pattern != nil || len(m.whole) == 0 {
-		return m.pattern
-	}
-	quoted := make([]string, 0, len(m.whole))
-	for secret := range m.whole {
-		quoted = append(quoted, regexp.QuoteMeta(secret))
-	}
-	slices.SortFunc(quoted, func(a, b string) int {
-		if d := len(b) - len(a); d != 0 {
-			return d
-		}
-		return strings.Compare(a, b)
-	})
-	m.pattern = regexp.MustCompile(strings.Join(quoted, "|"))
-	return m.pattern
+	return out.String()
 }
 
 // prose is text that somebody else wrote: secrets are hidden, and every word that looks like one.
