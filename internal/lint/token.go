@@ -135,7 +135,8 @@ func permitPath(pt v1alpha1.ProviderToken, o source.Origin) string {
 func (r *repository) resolve(ctx context.Context, t tokenDocument, o source.Origin) {
 	wallet := r.wallet(t, o)
 	if !wallet.bound {
-		return
+		// What it holds is for somebody else; parameters are judged all the same.
+		wallet.whole, wallet.complete, wallet.documents = false, false, nil
 	}
 	parameters := source.Parameters(&t.pt)
 	if problem := wallet.unknownKey(); problem != nil {
