@@ -66,7 +66,7 @@ func TestThePageOnLintShowsWhatLintPrints(t *testing.T) {
 	}
 	want := output.ReplaceAllLiteralString(text, "<!-- output of: lint up42.yaml -->\n```text\n"+out.String()+d.err.String()+"```")
 	want = regexp.MustCompile(`(?s)(\| rule \| severity \| finds \|\n\|---\|---\|---\|\n).*$`).ReplaceAllString(want, "$1") + rules.String()
-	if *update {
+	if *rewrite {
 		if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -17,13 +17,13 @@ import (
 	"github.com/providertoken/operator/internal/providersim"
 )
 
-// apiServer answers GET for some objects, and forbids the rest. It notes everything else.
-type apiServer struct {
+// mimic is an API server that answers GET for some objects, and forbids the rest. It notes everything else.
+type mimic struct {
 	objects map[string]any
 	writes  []string
 }
 
-func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *mimic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if r.Method != http.MethodGet {
 		a.writes = append(a.writes, r.Method+" "+r.URL.Path)
@@ -39,7 +39,7 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(object)
 }
 
-func (b *bench) cluster(a *apiServer) {
+func (b *bench) cluster(a *mimic) {
 	b.t.Helper()
 	server := httptest.NewServer(a)
 	b.t.Cleanup(server.Close)
@@ -76,7 +76,7 @@ func clusterObjects() map[string]any {
 func TestTryReadsAProviderTokenOfTheClusterAndWritesNothing(t *testing.T) {
 	b := newBench(t)
 	b.hide(providersim.UP42Password, providersim.UP42Username)
-	a := &apiServer{objects: clusterObjects()}
+	a := &mimic{objects: clusterObjects()}
 	b.cluster(a)
 	got, err := b.try("up42-token", "--yes")
 	if err != nil {
@@ -94,7 +94,7 @@ func TestTrySaysWhatItMayNotRead(t *testing.T) {
 	b := newBench(t)
 	objects := clusterObjects()
 	delete(objects, secretPath)
-	b.cluster(&apiServer{objects: objects})
+	b.cluster(&mimic{objects: objects})
 	_, err := b.try("up42-token", "--yes")
 	if err == nil || !strings.Contains(err.Error(), "reading Secret maps/up42-login") || !strings.Contains(err.Error(), "no right") ||
 		!strings.Contains(err.Error(), "try -f") || b.spy.sent != 0 {
@@ -105,7 +105,7 @@ func TestTrySaysWhatItMayNotRead(t *testing.T) {
 func TestTryNeverSpendsTheRefreshTokenOfTheCluster(t *testing.T) {
 	b := newBench(t)
 	objects := clusterObjects()
-	b.cluster(&apiServer{objects: objects})
+	b.cluster(&mimic{objects: objects})
 	_, err := b.try("up42-token", "--yes", "--keep-refresh-token-in", filepath.Join(b.dir, "x"))
 	if err == nil || !strings.Contains(err.Error(), "behind the operator's back") || b.spy.sent != 0 {
 		t.Errorf("got %v after %d requests", err, b.spy.sent)

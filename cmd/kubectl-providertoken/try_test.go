@@ -24,8 +24,8 @@ import (
 	"github.com/providertoken/operator/internal/providersim"
 )
 
-// noon is when everything in these tests happens.
-var noon = time.Date(2026, time.November, 21, 12, 0, 0, 0, time.UTC)
+// midday is when everything in these tests happens.
+var midday = time.Date(2026, time.November, 21, 12, 0, 0, 0, time.UTC)
 
 // spy notes what went over the wire, for tests to look for it where it must not be.
 type spy struct {
@@ -70,11 +70,11 @@ type bench struct {
 
 type fixedClock struct{}
 
-func (fixedClock) Now() time.Time { return noon }
+func (fixedClock) Now() time.Time { return midday }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	sim, err := providersim.Start(providersim.Options{Now: func() time.Time { return noon }})
+	sim, err := providersim.Start(providersim.Options{Now: func() time.Time { return midday }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func newBench(t *testing.T) *bench {
 	b.d = &desk{out: &b.out}
 	b.p = newPlugin(b.d, quiet)
 	b.p.interactive, b.p.in = false, strings.NewReader("")
-	b.p.clock = clocktesting.NewFakeClock(noon)
+	b.p.clock = clocktesting.NewFakeClock(midday)
 	b.p.catalog = b.catalog
 	return b
 }
@@ -167,12 +167,12 @@ func (b *bench) try(args ...string) (string, error) {
 	return text, err
 }
 
-var update = flag.Bool("update-try", false, "write the transcripts of try anew")
+var rewrite = flag.Bool("update-try", false, "write the transcripts of try anew")
 
-func transcript(t *testing.T, name, got string) {
+func sameAs(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", "try", name+".txt")
-	if *update {
+	if *rewrite {
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +217,7 @@ func TestTryTellsAllAboutALoginButItsSecrets(t *testing.T) {
 	if len(b.spy.secrets) < 2 {
 		t.Fatal("the simulated provider sent no tokens to look for")
 	}
-	transcript(t, "login", got)
+	sameAs(t, "login", got)
 	if n := b.sim.UP42.Count(providersim.KindPassword); n != 1 {
 		t.Errorf("it logged in %d times", n)
 	}
@@ -237,8 +237,8 @@ func TestTryAsJSONHidesTheSame(t *testing.T) {
 	if err := json.Unmarshal([]byte(got), &report); err != nil {
 		t.Fatal(err)
 	}
-	if !report.Decision.Success || !report.Refresh.ExpiresAt.Equal(noon.Add(5*time.Minute)) ||
-		report.Refresh.RefreshAt.Before(noon.Add(150*time.Second)) || report.Refresh.RefreshAt.After(noon.Add(180*time.Second)) {
+	if !report.Decision.Success || !report.Refresh.ExpiresAt.Equal(midday.Add(5*time.Minute)) ||
+		report.Refresh.RefreshAt.Before(midday.Add(150*time.Second)) || report.Refresh.RefreshAt.After(midday.Add(180*time.Second)) {
 		t.Errorf("got %+v", report)
 	}
 }
@@ -271,7 +271,7 @@ func TestTryTellsWhatARefusedLoginComesTo(t *testing.T) {
 	if err == nil || conclude(&bytes.Buffer{}, err) != exitRefused {
 		t.Errorf("got %v", err)
 	}
-	transcript(t, "login-refused", got)
+	sameAs(t, "login-refused", got)
 }
 
 func TestTryAsksForWhatNoSecretHolds(t *testing.T) {
@@ -378,7 +378,7 @@ func TestTrySendsCredentialsOnlyWhereTheirSecretAllowsIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transcript(t, "own-provider", got)
+	sameAs(t, "own-provider", got)
 }
 
 func TestTrySendsGivenCredentialsOnlyWhereItsUserAllowsIt(t *testing.T) {
@@ -430,7 +430,7 @@ func TestTryHidesASecretThatAProviderRepeats(t *testing.T) {
 	if strings.Contains(got, "\x1b") {
 		t.Error("what a provider sent steers the terminal")
 	}
-	transcript(t, "client-refused", got)
+	sameAs(t, "client-refused", got)
 }
 
 func TestTryTellsWhenAThrottledHostIsAskedAgain(t *testing.T) {
@@ -441,7 +441,7 @@ func TestTryTellsWhenAThrottledHostIsAskedAgain(t *testing.T) {
 	if err == nil {
 		t.Error("a throttled request is no success")
 	}
-	transcript(t, "throttled", got)
+	sameAs(t, "throttled", got)
 }
 
 const issuerManifest = `
@@ -549,7 +549,7 @@ spec:
 	if err != nil {
 		t.Fatal(err)
 	}
-	transcript(t, "assertion", got)
+	sameAs(t, "assertion", got)
 }
 
 func TestTryShowsTheRequestAloneAndSendsNothing(t *testing.T) {
