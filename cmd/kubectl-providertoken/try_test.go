@@ -32,6 +32,8 @@ type spy struct {
 	client *exchange.Client
 	mu     sync.Mutex
 	sent   int
+	// trusted is how far the last request was.
+	trusted exchange.Trust
 	// secrets that were in answers.
 	secrets []string
 }
@@ -41,6 +43,7 @@ func (s *spy) Do(ctx context.Context, req provider.Request, trust exchange.Trust
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sent++
+	s.trusted = trust
 	if _, proof, found := strings.Cut(req.Header.Get("Authorization"), " "); found {
 		s.secrets = append(s.secrets, proof)
 	}
@@ -218,6 +221,9 @@ func TestTryTellsAllAboutALoginButItsSecrets(t *testing.T) {
 		t.Fatal("the simulated provider sent no tokens to look for")
 	}
 	sameAs(t, "login", got)
+	if b.spy.trusted.PublicOnly {
+		t.Error("the catalog's hosts are trusted less than by the operator")
+	}
 	if n := b.sim.UP42.Count(providersim.KindPassword); n != 1 {
 		t.Errorf("it logged in %d times", n)
 	}
@@ -379,6 +385,9 @@ func TestTrySendsCredentialsOnlyWhereTheirSecretAllowsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameAs(t, "own-provider", got)
+	if !b.spy.trusted.PublicOnly {
+		t.Error("a definition that a namespace wrote may reach private addresses")
+	}
 }
 
 func TestTrySendsGivenCredentialsOnlyWhereItsUserAllowsIt(t *testing.T) {
