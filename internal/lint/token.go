@@ -21,7 +21,7 @@ import (
 
 // definition judges a definition by itself. What a ProviderToken fills in is still open.
 func (r *repository) definition(ctx context.Context, d manifest.Document, path string, spec v1alpha1.ProviderDefinition, namespace string) {
-	def, problem, err := r.finder.Define(ctx, spec, namespace)
+	def, problem, err := r.finder.Define(ctx, &spec, namespace)
 	switch {
 	case err != nil:
 		return // a reference that is not of the right shape is told elsewhere
@@ -143,7 +143,7 @@ func (r *repository) resolve(ctx context.Context, t tokenDocument, o source.Orig
 		r.source(t.Document, "spec.credentials.keys", problem)
 		return
 	}
-	resolved, err := wallet.resolve(o.Definition, parameters, t.pt)
+	resolved, err := wallet.resolve(o.Definition.Definition, parameters, t.pt)
 	if err != nil {
 		rule, path := r.blame(t, o, parameters)
 		r.add(t.Document, path, Error, rule, err.Error(), "")
@@ -166,7 +166,7 @@ func (r *repository) resolve(ctx context.Context, t tokenDocument, o source.Orig
 // blame tells whether it is the parameters that are wrong, or the credentials: with all
 // credentials there, only parameters are left to complain about.
 func (r *repository) blame(t tokenDocument, o source.Origin, parameters map[string]string) (rule, path string) {
-	if _, err := resolveWith(o.Definition, parameters, everything); err != nil {
+	if _, err := resolveWith(o.Definition.Definition, parameters, everything); err != nil {
 		if t.pt.Spec.Provider != nil {
 			return "definition", "spec.provider"
 		}

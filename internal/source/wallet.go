@@ -25,7 +25,7 @@ import (
 type Wallet struct {
 	Secrets    map[string]*corev1.Secret // by name; only those that exist and are bound to the provider
 	From       Location
-	Definition provider.Definition
+	Definition *Definition
 	// Made are credentials that were provisioned and are not in the cache yet.
 	Made provider.Credentials
 	// MadeHosts is what the Secret that they were made with lists in its annotation.
@@ -76,7 +76,7 @@ func (f Finder) Open(ctx context.Context, from Location, o Origin) (Wallet, *Pro
 // Secret is nil when there is none that is bound to the provider.
 func (f Finder) Secret(ctx context.Context, namespace, name string, o Origin) (*corev1.Secret, error) {
 	var s corev1.Secret
-	err := f.Secrets.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &s)
+	err := f.Secrets.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &s, client.UnsafeDisableDeepCopy)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("reading credential Secret %s: %w", name, err)
 	}
@@ -149,6 +149,17 @@ func (w Wallet) Credentials() provider.Credentials {
 		}
 	}
 	return c
+}
+
+// Resolve makes every choice that the definition leaves open, with the credentials that
+// are there, and returns both. What was chosen is shared: whoever gets it must not change it.
+func (w Wallet) Resolve(parameters map[string]string) (*provider.Resolved, provider.Credentials, error) {
+	there := w.Credentials()
+	chosen, err := w.Definition.choose(parameters, func(canonical string) bool {
+		_, held := there[canonical]
+		return held || w.promises(canonical)
+	})
+	return chosen, there, err
 }
 
 // federated are the credentials that a ServiceAccount's token can stand for.
