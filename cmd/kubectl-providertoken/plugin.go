@@ -67,10 +67,14 @@ func (p *plugin) commands() []*cobra.Command {
 		newListCommand(p),
 		newStatusCommand(p),
 		newWatchCommand(p),
+		newTryCommand(p),
 		newRefreshCommand(p),
 		newSuspendCommand(p),
 		newResumeCommand(p),
 		newThawCommand(p),
+		newInitCommand(p),
+		newLintCommand(p),
+		newProvidersCommand(p),
 		newProvisionCommand(p),
 	}
 }

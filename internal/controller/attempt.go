@@ -14,6 +14,7 @@ import (
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/rotation"
+	"github.com/providertoken/operator/internal/source"
 	"github.com/providertoken/operator/internal/token"
 	"github.com/providertoken/operator/internal/workload"
 )
@@ -83,11 +84,11 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 		return r.pursue(ctx, f)
 	}
 	a := &attempt{
-		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
+		r: r, name: f.name, uid: f.pt.UID, label: f.origin.Label(),
 		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
 		target: types.NamespacedName{Namespace: f.pt.Namespace, Name: f.pt.TargetName()},
-		origin: f.origin.boundTo(), sources: f.sources,
+		origin: f.origin.BoundTo(), sources: f.sources,
 		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(), knows: f.mem.verdicts,
 	}
 	if f.live() {
@@ -520,7 +521,7 @@ func typed(err error) *provider.Error {
 
 // sessionBasis is what a refresh token belongs to.
 func (a *attempt) sessionBasis() string {
-	return a.inputs + "|" + a.res.TokenURL + "|" + version(a.input.Credentials)
+	return a.inputs + "|" + a.res.TokenURL + "|" + source.Fingerprint(a.input.Credentials)
 }
 
 // refreshToken is the one to use, if it came with the same credentials and still works.

@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/source"
 )
 
 func TestADefinitionIsReadOnceForEachEditionOfWhatItIsMadeOf(t *testing.T) {
@@ -17,9 +18,9 @@ func TestADefinitionIsReadOnceForEachEditionOfWhatItIsMadeOf(t *testing.T) {
 	}
 	pt := stored(&v1alpha1.ProviderToken{}, s.request.NamespacedName).(*v1alpha1.ProviderToken)
 	corp := stored(&v1alpha1.ClusterTokenProvider{}, client.ObjectKey{Name: "corp"}).(*v1alpha1.ClusterTokenProvider)
-	read := func() *definition {
+	read := func() *source.Definition {
 		t.Helper()
-		o, p, err := s.findOrigin(t.Context(), pt)
+		o, p, err := s.finder().Find(t.Context(), pt)
 		if err != nil || p != nil {
 			t.Fatal(p, err)
 		}
@@ -64,35 +65,8 @@ func TestADefinitionIsReadOnceForEachEditionOfWhatItIsMadeOf(t *testing.T) {
 	edit(func(*v1alpha1.ClusterTokenProvider) {})
 	read()
 	corp.Spec.TokenURL = "https://sso.example.com/restored"
-	s.definitions.forget()
+	s.definitions.Forget()
 	if got := read().TokenURL; got != "https://sso.example.com/restored" {
 		t.Errorf("after a restore it is still %s", got)
-	}
-}
-
-func TestAChoiceIsMadeOnceForTheSameCredentialsAndParameters(t *testing.T) {
-	s := settle(t, v1alpha1.ProviderReference{Name: "PlantPredict"})
-	o, p, err := s.builtinOrigin(&v1alpha1.ProviderReference{Name: "UP42"})
-	if p != nil || err != nil {
-		t.Fatal(p, err)
-	}
-	login := func(name string) bool { return name == "username" || name == "password" }
-	choose := func(parameters map[string]string) string {
-		t.Helper()
-		r, err := o.Definition.resolve(parameters, login)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := o.Definition.resolve(parameters, login)
-		if err != nil || again != r {
-			t.Errorf("%v is chosen twice (%v)", parameters, err)
-		}
-		return r.TokenURL
-	}
-	if eu, sa := choose(nil), choose(map[string]string{"region": "sa"}); eu == sa {
-		t.Errorf("both regions have %s", eu)
-	}
-	if _, err := o.Definition.resolve(nil, func(string) bool { return false }); err == nil {
-		t.Error("who has no credentials gets the choice of somebody who has")
 	}
 }

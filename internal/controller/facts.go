@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/schedule"
+	"github.com/providertoken/operator/internal/source"
 	"github.com/providertoken/operator/internal/target"
 )
 
@@ -92,7 +92,7 @@ func (r *Reconciler) gather(ctx context.Context, pt *v1alpha1.ProviderToken) (*f
 		pt:     pt,
 		name:   client.ObjectKeyFromObject(pt),
 		inputs: inputs(pt),
-		policy: policy(pt.Spec.Refresh),
+		policy: source.Policy(pt.Spec.Refresh),
 	}
 	f.mem = r.memory.of(f.name, pt.UID)
 	if last := f.mem.reported; last != nil {
@@ -120,12 +120,13 @@ func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
 	if f.blocked = r.keepProvisioned(ctx, f); f.blocked != nil {
 		return nil
 	}
-	var err error
-	f.origin, f.blocked, err = r.findOrigin(ctx, f.pt)
-	if err != nil || f.blocked != nil {
+	found, p, err := r.finder().Find(ctx, f.pt)
+	f.origin, f.blocked = found, sourceProblem(p)
+	if err != nil || p != nil {
 		return err
 	}
-	if f.blocked, err = r.permit(ctx, f.pt, f.origin); err != nil || f.blocked != nil {
+	if p, err = r.finder().Permit(ctx, f.pt, f.origin); err != nil || p != nil {
+		f.blocked = sourceProblem(p)
 		return err
 	}
 	f.blocked, err = r.resolve(ctx, f)
@@ -134,10 +135,7 @@ func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
 
 // resolve makes every choice that the definition leaves open, with the credentials that are there.
 func (r *Reconciler) resolve(ctx context.Context, f *facts) (*problem, error) {
-	var parameters map[string]string
-	if ref := f.pt.Spec.ProviderRef; ref != nil {
-		parameters = textMap(ref.Parameters)
-	}
+	parameters := source.Parameters(f.pt)
 	if wantsProvisioning(f.pt) {
 		w, there, err := r.provisionedWallet(ctx, f)
 		if err != nil {
@@ -145,14 +143,14 @@ func (r *Reconciler) resolve(ctx context.Context, f *facts) (*problem, error) {
 		}
 		if there {
 			if step := f.origin.Definition.Provisioning; step != nil {
-				parameters = withMethod(parameters, step.To)
+				parameters = source.WithMethod(parameters, step.To)
 			}
 			return r.choose(f, w, parameters), nil
 		}
 	}
-	w, p, err := r.openWallet(ctx, sourceOf(f.pt, f.origin), f.origin)
+	w, p, err := r.finder().Open(ctx, source.LocationOf(f.pt, f.origin), f.origin)
 	if err != nil || p != nil {
-		return p, err
+		return sourceProblem(p), err
 	}
 	if wantsProvisioning(f.pt) {
 		return r.planProvisioning(f, w, parameters)
@@ -160,31 +158,18 @@ func (r *Reconciler) resolve(ctx context.Context, f *facts) (*problem, error) {
 	return r.choose(f, w, parameters), nil
 }
 
-// withMethod is parameters with that method.
-func withMethod(parameters map[string]string, name string) map[string]string {
-	all := maps.Clone(parameters)
-	if all == nil {
-		all = map[string]string{}
-	}
-	all["method"] = name
-	return all
-}
-
 // choose settles how a token is asked for with the credentials in w.
 func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *problem {
-	if p := w.unknownKey(); p != nil {
-		return p
+	if p := w.UnknownKey(); p != nil {
+		return sourceProblem(p)
 	}
-	f.credentials = w.credentials()
-	chosen, err := f.origin.Definition.resolve(parameters, func(canonical string) bool {
-		_, held := f.credentials[canonical]
-		return held || w.promises(canonical)
-	})
+	chosen, credentials, err := w.Resolve(parameters)
+	f.credentials = credentials
 	if err != nil {
 		return f.inputProblem(err)
 	}
 	f.resolved = *chosen
-	f.sources = w.provenance()
+	f.sources = provenanceOf(w)
 	if p := r.discover(f, w); p != nil {
 		return p
 	}
@@ -215,12 +200,12 @@ type rehearsed struct {
 // that, as on the time, for a certificate expires.
 func (f *facts) rehearsed(chosen *provider.Resolved, w wallet) rehearsed {
 	_, certified := f.credentials[provider.CredCertificate]
-	if certified || f.issuer != nil || f.identity != nil || w.made != nil {
+	if certified || f.issuer != nil || f.identity != nil || w.Made != nil {
 		return rehearsed{}
 	}
 	var secrets strings.Builder
-	for _, name := range w.from.names() {
-		s := w.secrets[name]
+	for _, name := range w.From.Names() {
+		s := w.Secrets[name]
 		if s == nil || s.ResourceVersion == "" {
 			return rehearsed{}
 		}
@@ -231,10 +216,10 @@ func (f *facts) rehearsed(chosen *provider.Resolved, w wallet) rehearsed {
 
 // trusted decides whether the credentials may be sent to the endpoint, and how far it is trusted.
 func (f *facts) trusted(w wallet) *problem {
-	f.vouched = f.origin.Vouched && !f.resolved.FreeHost && !f.issuer.moved(f.resolved)
+	f.vouched = f.origin.Vouches(f.resolved) && !f.issuer.moved(f.resolved)
 	f.trust = exchange.Trust{CABundle: f.resolved.CABundle, PublicOnly: !f.vouched}
-	if !f.vouched && !w.allows(f.host()) {
-		return hostProblem(f.host())
+	if !f.vouched && !w.Allows(f.host()) {
+		return sourceProblem(source.HostNotAllowed(f.host()))
 	}
 	return nil
 }
@@ -245,12 +230,6 @@ func (f *facts) host() string {
 		return f.issuer.host()
 	}
 	return f.resolved.Host()
-}
-
-func hostProblem(host string) *problem {
-	return providerProblem(v1alpha1.ReasonHostNotAllowed, fmt.Sprintf(
-		"every credential Secret must name %s in its annotation %s before its content is sent there",
-		host, v1alpha1.AllowedHostsAnnotation))
 }
 
 // inputProblem is an *provider.Error of kind Input found before an exchange.
@@ -264,19 +243,14 @@ func (f *facts) inputProblem(err error) *problem {
 
 // ask is what to ask the provider for, without a refresh token.
 func (f *facts) ask() provider.RequestInput {
-	return provider.RequestInput{
-		Credentials: f.credentials,
-		Scopes:      texts(f.pt.Spec.Scopes),
-		Audience:    f.pt.Spec.Audience,
-		Resources:   f.pt.Spec.Resources,
-		Now:         f.now,
-		ID:          "-",
-	}
+	in := source.Wish(f.pt)
+	in.Credentials, in.Now, in.ID = f.credentials, f.now, "-"
+	return in
 }
 
 // basis is what an attempt would be made with; another basis deserves another try.
 func (f *facts) basis() string {
-	return strings.Join([]string{f.inputs, string(f.origin.Kind), f.origin.Version, version(f.credentials), f.confirmation()}, "|")
+	return strings.Join([]string{f.inputs, string(f.origin.Kind), f.origin.Version, source.Fingerprint(f.credentials), f.confirmation()}, "|")
 }
 
 // confirmation is a person's consent to what cannot be undone, where that is in question:
@@ -421,7 +395,7 @@ func (f *facts) refreshAt() time.Time {
 }
 
 func refreshAt(pt *v1alpha1.ProviderToken, issued, expires time.Time) time.Time {
-	return schedule.RefreshAt(issued, expires, policy(pt.Spec.Refresh), schedule.Seed(string(pt.UID), issued))
+	return schedule.RefreshAt(issued, expires, source.Policy(pt.Spec.Refresh), schedule.Seed(string(pt.UID), issued))
 }
 
 // need is why a new token is wanted; empty when it is not.
@@ -482,17 +456,6 @@ func bounded(value string) string {
 	}
 	sum := sha256.Sum256([]byte(value))
 	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-func policy(p *v1alpha1.RefreshPolicy) schedule.Policy {
-	if p == nil {
-		return schedule.Policy{}
-	}
-	return schedule.Policy{
-		AtPercent:       int(p.AtPercent),
-		MinimumLead:     duration(p.MinimumLead),
-		MinimumInterval: duration(p.MinimumInterval),
-	}
 }
 
 // inputs is a versioned hash over what in the ProviderToken itself decides which

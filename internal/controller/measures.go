@@ -32,7 +32,7 @@ func (f *facts) measured(told *v1alpha1.ProviderTokenStatus) metrics.Token {
 	t := metrics.Token{
 		Namespace: f.pt.Namespace, Name: f.pt.Name,
 		Group: metrics.Group{
-			Provider: f.origin.label(), Host: f.hostLabel(),
+			Provider: f.origin.Label(), Host: f.hostLabel(),
 			Credential: f.credentialLabel(), Severity: severityLabel(f.pt),
 		},
 		Ready: meta.IsStatusConditionTrue(told.Conditions, v1alpha1.ReadyCondition), Suspended: f.pt.Spec.Suspend,
@@ -71,7 +71,7 @@ func severityLabel(pt *v1alpha1.ProviderToken) string {
 // while the held token is still the former one. What somebody asked for has no plan.
 func (r *Reconciler) countLateness(f *facts) {
 	if due := f.refreshAt(); !due.IsZero() && !f.now.Before(due) && f.current() {
-		r.Metrics.Refreshed(f.origin.label(), f.now.Sub(due))
+		r.Metrics.Refreshed(f.origin.Label(), f.now.Sub(due))
 	}
 }
 

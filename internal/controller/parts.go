@@ -142,7 +142,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		p.History.WentBack(func() {
 			log.Info("the cluster was put back to an earlier state; everything is read anew")
 			r.memory.rewind()
-			r.definitions.forget()
+			r.definitions.Forget()
 		})
 	}
 	if err := r.serveIdentities(ctx, p); err != nil {

@@ -194,7 +194,7 @@ func (r *Reconciler) published(f *facts, saved *corev1.Secret, content *target.C
 	f.repaired = !fresh && f.have == nil || !fresh && !f.seen.Intact
 	if f.refreshed = fresh; fresh {
 		left, replaced := f.validityLeft()
-		r.Metrics.Published(f.origin.label(), left, replaced)
+		r.Metrics.Published(f.origin.Label(), left, replaced)
 		r.countLateness(f)
 	}
 	f.have, f.seen, f.held = saved, target.Observe(f.pt, saved), content

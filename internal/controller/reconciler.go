@@ -25,6 +25,7 @@ import (
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/provisioning"
 	"github.com/providertoken/operator/internal/rotation"
+	"github.com/providertoken/operator/internal/source"
 	"github.com/providertoken/operator/internal/target"
 	"github.com/providertoken/operator/internal/traces"
 	"github.com/providertoken/operator/internal/workload"
@@ -108,7 +109,7 @@ type Reconciler struct {
 	alarms  *alarms.Alarms
 	issuers issuers
 	// definitions were read before.
-	definitions definitions
+	definitions source.Definitions
 }
 
 // Reconcile brings one ProviderToken forward. It never waits for a provider.

@@ -26,11 +26,11 @@ type provenance struct {
 	unreadable string
 }
 
-// provenance lists the Secrets of the wallet, by name.
-func (w wallet) provenance() provenance {
+// provenanceOf lists the Secrets of a wallet, by name.
+func provenanceOf(w wallet) provenance {
 	var s provenance
-	for _, name := range slices.Sorted(maps.Keys(w.secrets)) {
-		secret := w.secrets[name]
+	for _, name := range slices.Sorted(maps.Keys(w.Secrets)) {
+		secret := w.Secrets[name]
 		s.secrets = append(s.secrets, audit.Secret{Namespace: secret.Namespace, Name: name, ResourceVersion: secret.ResourceVersion})
 		told, says := secret.Annotations[v1alpha1.CredentialExpiresAtAnnotation]
 		if !says {

@@ -1,4 +1,4 @@
-package controller
+package source
 
 import (
 	"maps"
@@ -12,12 +12,13 @@ import (
 	"github.com/providertoken/operator/internal/provider"
 )
 
-// definitions remembers what was read out of the catalog and of provider objects, and
-// which choices were made with it: ten thousand ProviderTokens of one provider make
-// them once, and not in each of their reconciles. The zero value is ready for use.
-type definitions struct {
+// Definitions remembers what was read out of one catalog and of the provider objects of
+// one cluster, and which choices were made with it: ten thousand ProviderTokens of one
+// provider make them once, and not in each of their reconciles. The zero value is ready
+// for use; nil remembers nothing.
+type Definitions struct {
 	mu    sync.Mutex
-	known map[definitionKey]*definition
+	known map[definitionKey]*Definition
 }
 
 // Bounds of what is remembered. Whoever reaches one, as by deleting and creating
@@ -40,8 +41,8 @@ type edition struct {
 	bundle string
 }
 
-// definition is one that was read. Who gets it must not change it.
-type definition struct {
+// Definition is one that was read. Who gets it must not change it.
+type Definition struct {
 	provider.Definition
 	edition edition
 	// names are all credentials that it may want.
@@ -51,12 +52,15 @@ type definition struct {
 	resolved map[string]*provider.Resolved
 }
 
-func newDefinition(d provider.Definition, e edition) *definition {
-	return &definition{Definition: d, edition: e, names: d.CredentialNames()}
+func newDefinition(d provider.Definition, e edition) *Definition {
+	return &Definition{Definition: d, edition: e, names: d.CredentialNames()}
 }
 
 // get returns what is remembered of that edition; nil when nothing is.
-func (s *definitions) get(key definitionKey, e edition) *definition {
+func (s *Definitions) get(key definitionKey, e edition) *Definition {
+	if s == nil {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d := s.known[key]; d != nil && d.edition == e {
@@ -66,25 +70,31 @@ func (s *definitions) get(key definitionKey, e edition) *definition {
 }
 
 // put remembers d, in the place of an earlier edition.
-func (s *definitions) put(key definitionKey, d *definition) {
+func (s *Definitions) put(key definitionKey, d *Definition) {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known == nil || len(s.known) >= maxDefinitions {
-		s.known = map[definitionKey]*definition{}
+		s.known = map[definitionKey]*Definition{}
 	}
 	s.known[key] = d
 }
 
-// forget is for when resource versions may come again that meant something else.
-func (s *definitions) forget() {
+// Forget is for when resource versions may come again that meant something else.
+func (s *Definitions) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.known = nil
 }
 
-// resolve is Resolve, once for all who have credentials of the same names and set the
+// CredentialNames are all credentials that it may want.
+func (d *Definition) CredentialNames() []string { return d.names }
+
+// choose is Resolve, once for all who have credentials of the same names and set the
 // same parameters.
-func (d *definition) resolve(parameters map[string]string, has func(string) bool) (*provider.Resolved, error) {
+func (d *Definition) choose(parameters map[string]string, has func(string) bool) (*provider.Resolved, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := d.choice(parameters, has)
@@ -103,7 +113,7 @@ func (d *definition) resolve(parameters map[string]string, has func(string) bool
 }
 
 // choice is all that Resolve depends on beside the definition.
-func (d *definition) choice(parameters map[string]string, has func(string) bool) string {
+func (d *Definition) choice(parameters map[string]string, has func(string) bool) string {
 	var b strings.Builder
 	b.Grow(len(d.names))
 	for _, name := range d.names {

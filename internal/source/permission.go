@@ -1,4 +1,4 @@
-package controller
+package source
 
 import (
 	"context"
@@ -16,24 +16,24 @@ import (
 	"github.com/providertoken/operator/api/v1alpha1"
 )
 
-// permit decides whether pt may use the credentials of its provider, and for what it
+// Permit decides whether pt may use the credentials of its provider, and for what it
 // asks; nil when it may, or brings its own. What is not listed is not allowed.
-func (r *Reconciler) permit(ctx context.Context, pt *v1alpha1.ProviderToken, o origin) (*problem, error) {
+func (f Finder) Permit(ctx context.Context, pt *v1alpha1.ProviderToken, o Origin) (*Problem, error) {
 	if o.Platform == nil {
 		if pt.Spec.Credentials == nil {
-			return providerProblem(v1alpha1.ReasonInvalidCredentials, fmt.Sprintf(
+			return stalled(v1alpha1.ReasonInvalidCredentials, fmt.Sprintf(
 				"%s has no credentials of its own; set spec.credentials.secretName to a Secret with the label %s: %s",
-				o.Name, v1alpha1.CredentialsForLabel, o.boundTo())), nil
+				o.Name, v1alpha1.CredentialsForLabel, o.BoundTo())), nil
 		}
 		return nil, nil
 	}
 	if pt.Spec.Credentials != nil {
-		return providerProblem(v1alpha1.ReasonInvalidCredentials, fmt.Sprintf(
+		return stalled(v1alpha1.ReasonInvalidCredentials, fmt.Sprintf(
 			"ClusterTokenProvider %q has credentials of its own; remove spec.credentials", o.Name)), nil
 	}
-	allowed, err := r.allowsNamespace(ctx, o.Allow, pt.Namespace)
+	allowed, err := f.allowsNamespace(ctx, o.Allow, pt.Namespace)
 	if errors.Is(err, errSelector) {
-		return providerProblem(v1alpha1.ReasonInvalidProvider, fmt.Sprintf(
+		return stalled(v1alpha1.ReasonInvalidProvider, fmt.Sprintf(
 			"allow.namespaces.selector of ClusterTokenProvider %q selects nothing, since it is not a label selector (an unknown operator, or values that it must not or must have); tell whoever owns it", o.Name)), nil
 	}
 	if err != nil {
@@ -42,11 +42,11 @@ func (r *Reconciler) permit(ctx context.Context, pt *v1alpha1.ProviderToken, o o
 	if !allowed {
 		return refusal(o, fmt.Sprintf("does not let namespace %s use its credentials", pt.Namespace), "allow.namespaces"), nil
 	}
-	return askedTooMuch(pt, o), nil
+	return AskedTooMuch(pt, o), nil
 }
 
-// askedTooMuch is about the first thing that pt asks for and that is not listed.
-func askedTooMuch(pt *v1alpha1.ProviderToken, o origin) *problem {
+// AskedTooMuch is about the first thing that pt asks for and that is not listed.
+func AskedTooMuch(pt *v1alpha1.ProviderToken, o Origin) *Problem {
 	for _, scope := range pt.Spec.Scopes {
 		if !slices.Contains(o.Allow.Scopes, scope) {
 			return notListed(o, "scope", string(scope), "allow.scopes", texts(o.Allow.Scopes))
@@ -61,7 +61,7 @@ func askedTooMuch(pt *v1alpha1.ProviderToken, o origin) *problem {
 		}
 	}
 	if len(pt.Spec.ProviderRef.Parameters) > 0 {
-		return providerProblem(v1alpha1.ReasonNotAllowed, fmt.Sprintf(
+		return stalled(v1alpha1.ReasonNotAllowed, fmt.Sprintf(
 			"ClusterTokenProvider %q has credentials of its own, and lets nobody set parameters; remove providerRef.parameters", o.Name))
 	}
 	return nil
@@ -70,7 +70,7 @@ func askedTooMuch(pt *v1alpha1.ProviderToken, o origin) *problem {
 // maxListed bounds how many of the allowed values a message names.
 const maxListed = 8
 
-func notListed(o origin, what, asked, field string, allowed []string) *problem {
+func notListed(o Origin, what, asked, field string, allowed []string) *Problem {
 	listed := "none is"
 	if len(allowed) > 0 {
 		listed = "only " + strings.Join(allowed[:min(len(allowed), maxListed)], ", ")
@@ -81,14 +81,14 @@ func notListed(o origin, what, asked, field string, allowed []string) *problem {
 	return refusal(o, fmt.Sprintf("does not allow the %s %.256q (%s)", what, asked, listed), field)
 }
 
-func refusal(o origin, what, field string) *problem {
-	return providerProblem(v1alpha1.ReasonNotAllowed, fmt.Sprintf(
+func refusal(o Origin, what, field string) *Problem {
+	return stalled(v1alpha1.ReasonNotAllowed, fmt.Sprintf(
 		"ClusterTokenProvider %q %s; ask whoever owns it to add it to %s, or correct this ProviderToken", o.Name, what, field))
 }
 
 var errSelector = errors.New("not a label selector")
 
-func (r *Reconciler) allowsNamespace(ctx context.Context, allow *v1alpha1.Allow, namespace string) (bool, error) {
+func (f Finder) allowsNamespace(ctx context.Context, allow *v1alpha1.Allow, namespace string) (bool, error) {
 	if allow == nil {
 		return false, nil
 	}
@@ -103,7 +103,7 @@ func (r *Reconciler) allowsNamespace(ctx context.Context, allow *v1alpha1.Allow,
 		return false, errSelector // the API server does not check selectors
 	}
 	ns := namespaceMetadata()
-	err = r.Client.Get(ctx, client.ObjectKey{Name: namespace}, ns)
+	err = f.Objects.Get(ctx, client.ObjectKey{Name: namespace}, ns)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}

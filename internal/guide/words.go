@@ -1,19 +1,18 @@
-package main
+package guide
 
 import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/providertoken/operator/internal/provider"
 )
 
-// grant words the grant in the terms of the RFCs.
-func (w way) grant() string {
-	r := w.resolved
+// Grant words the grant in the terms of the RFCs.
+func (w Way) Grant() string {
+	r := w.Resolved
 	if r.Grant == provider.Password && r.Request.Login == provider.LoginInBasicHeader {
 		return "username and password in a Basic header as they are (RFC 7617); no `grant_type`"
 	}
@@ -36,9 +35,9 @@ func (w way) grant() string {
 	}
 }
 
-// authentication words the client authentication in the terms of RFC 7591 §2.
-func (w way) authentication() string {
-	switch w.resolved.ClientAuthentication {
+// Authentication words the client authentication in the terms of RFC 7591 §2.
+func (w Way) Authentication() string {
+	switch w.Resolved.ClientAuthentication {
 	case provider.SecretPost:
 		return "`client_secret_post` (RFC 6749 §2.3.1)"
 	case provider.SecretJWT:
@@ -50,21 +49,21 @@ func (w way) authentication() string {
 	case provider.TLS:
 		return "`tls_client_auth` or `self_signed_tls_client_auth` (RFC 8705 §2)"
 	case provider.None:
-		if w.resolved.ClientID != "" {
-			return "`none`, as the public client `" + w.resolved.ClientID + "`"
+		if w.Resolved.ClientID != "" {
+			return "`none`, as the public client `" + w.Resolved.ClientID + "`"
 		}
 		return "`none`"
 	default:
-		if w.resolved.Request.BasicEncoding == provider.Raw {
+		if w.Resolved.Request.BasicEncoding == provider.Raw {
 			return "`client_secret_basic`, with both as they are (RFC 7617) instead of form-encoded"
 		}
 		return "`client_secret_basic` (RFC 6749 §2.3.1)"
 	}
 }
 
-// assertion words what is signed.
-func (w way) assertion() string {
-	a := w.resolved.Assertion
+// Assertion words what is signed.
+func (w Way) Assertion() string {
+	a := w.Resolved.Assertion
 	issuer := or(a.Issuer, "{client_id}")
 	text := "`iss` is " + named(issuer)
 	switch {
@@ -79,7 +78,7 @@ func (w way) assertion() string {
 	algorithm := a.Algorithm
 	if algorithm == "" {
 		algorithm = "by the key's type"
-		if w.resolved.ClientAuthentication == provider.SecretJWT {
+		if w.Resolved.ClientAuthentication == provider.SecretJWT {
 			algorithm = "HS256"
 		}
 	}
@@ -98,13 +97,13 @@ func named(hole string) string {
 	return code(hole)
 }
 
-func (w way) scopes() string {
-	r := w.resolved
+func (w Way) Scopes() string {
+	r := w.Resolved
 	switch {
 	case r.Request.Scopes == provider.NoScopes || r.Request.Method == http.MethodGet:
 		return "none can be asked for"
 	case len(r.Scopes) > 0:
-		return codes(r.Scopes) + ", unless `spec.scopes` names others"
+		return Codes(r.Scopes) + ", unless `spec.scopes` names others"
 	case r.Request.Scopes == provider.ScopesInAssertion:
 		return "those of `spec.scopes`, in the assertion's claim `scope`"
 	default:
@@ -112,13 +111,13 @@ func (w way) scopes() string {
 	}
 }
 
-func (w way) expiry() string {
+func (w Way) Expiry() string {
 	var members []string
-	for _, pointer := range slices.Concat(w.resolved.Response.ExpiresIn, w.resolved.Response.ExpiresAt) {
+	for _, pointer := range slices.Concat(w.Resolved.Response.ExpiresIn, w.Resolved.Response.ExpiresAt) {
 		members = append(members, strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", "."))
 	}
-	text := "what the answer says (" + codes(members) + "), or the token itself where it is a JWT"
-	if l := w.resolved.TokenLifetime.Duration; l != 0 {
+	text := "what the answer says (" + Codes(members) + "), or the token itself where it is a JWT"
+	if l := w.Resolved.TokenLifetime.Duration; l != 0 {
 		text += "; " + period(l) + " where both are silent"
 	}
 	return text
@@ -136,15 +135,34 @@ func period(d time.Duration) string {
 	return s
 }
 
-func (w way) refresh() string {
-	if w.resolved.UseRefreshToken == provider.Never {
+// Allowed says what a parameter may be.
+func (Way) Allowed(p provider.Parameter) string {
+	var text string
+	switch {
+	case len(p.Values) > 0:
+		text = Codes(Choices(p))
+	case p.Format == provider.HostFormat:
+		text = "a host name, with `:port` unless it is 443"
+	case p.Format == provider.SegmentFormat:
+		text = "letters, digits, `.`, `-` and `_`, at most 128"
+	default:
+		text = "lower-case letters, digits and hyphens, at most 63"
+	}
+	if p.Default == "" {
+		return text + "; required"
+	}
+	return text + "; `" + p.Default + "` when left out"
+}
+
+func (w Way) Refresh() string {
+	if w.Resolved.UseRefreshToken == provider.Never {
 		return "not used"
 	}
 	return "used when one comes along; the credentials again when it is refused"
 }
 
-func (w way) limits() string {
-	l := w.definition.Limits
+func (w Way) Limits() string {
+	l := w.Definition.Limits
 	if l == (provider.Limits{}) {
 		return "the operator's own (8 requests in flight and 20 begun a second for each host)"
 	}
@@ -158,23 +176,23 @@ func (w way) limits() string {
 	return strings.Join(parts, " and ") + " for each host"
 }
 
-func (w way) destination() string {
-	if w.resolved.FreeHost {
+func (w Way) Destination() string {
+	if w.Resolved.FreeHost {
 		return "what the parameters say, so the credential Secret must name the host in its annotation `providertoken.dev/allowed-hosts`"
 	}
-	return codes(w.hosts())
+	return Codes(w.Hosts())
 }
 
-func (w way) endpoint() string {
-	if w.definition.TokenURL == "" {
-		return "told by the metadata of the issuer `" + w.definition.IssuerURL + "` (RFC 8414)"
+func (w Way) Endpoint() string {
+	if w.Definition.TokenURL == "" {
+		return "told by the metadata of the issuer `" + w.Definition.IssuerURL + "` (RFC 8414)"
 	}
-	return "`" + w.resolved.Request.Method + " " + w.definition.TokenURL + "`"
+	return "`" + w.Resolved.Request.Method + " " + w.Definition.TokenURL + "`"
 }
 
-// meaning says what a canonical credential is.
-func (w way) meaning(name string) string {
-	for _, extra := range w.definition.ExtraCredentials {
+// Meaning says what a canonical credential is.
+func (w Way) Meaning(name string) string {
+	for _, extra := range w.Definition.ExtraCredentials {
 		if extra.Name == name {
 			return extra.Description
 		}
@@ -208,10 +226,10 @@ func (w way) meaning(name string) string {
 	return ""
 }
 
-// keys lists where in the Secret a credential may be.
-func (w way) keys(name string) string {
+// Keys lists where in the Secret a credential may be.
+func (w Way) Keys(name string) string {
 	var all []string
-	for _, key := range w.definition.Keys(name) {
+	for _, key := range w.Definition.Keys(name) {
 		file, pointer, isDocument := strings.Cut(key, "#")
 		if isDocument {
 			member := strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", ".")
@@ -223,6 +241,7 @@ func (w way) keys(name string) string {
 	return strings.Join(all, " or ")
 }
 
+// code marks a word as code, in Markdown.
 func code(s string) string {
 	if s == "" {
 		return ""
@@ -230,7 +249,8 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
-func codes(words []string) string {
+// Codes lists words as code, in Markdown.
+func Codes(words []string) string {
 	quoted := make([]string, 0, len(words))
 	for _, word := range words {
 		quoted = append(quoted, code(word))
@@ -243,12 +263,4 @@ func or(s, otherwise string) string {
 		return otherwise
 	}
 	return s
-}
-
-// number words a small number.
-func number(n int) string {
-	if words := []string{"no", "one", "two", "three", "four", "five", "six"}; n < len(words) {
-		return words[n]
-	}
-	return strconv.Itoa(n)
 }
