@@ -27,6 +27,8 @@ const (
 	good    state = "ok"
 	bad     state = "BAD"
 	unclear state = "?"
+	// absent: it is not there yet, which is as it should be.
+	absent state = "-"
 )
 
 // link is one object of the chain: provider, credentials, target, pods.
@@ -220,6 +222,9 @@ func (c *cluster) targetLink(ctx context.Context, pt *v1alpha1.ProviderToken, no
 		return l, pt.Status.Token != nil
 	}
 	l.State, l.Says = seen(err, "", "it is made with the first token")
+	if apierrors.IsNotFound(err) && pt.Status.Token == nil {
+		l.State = absent
+	}
 	if err != nil {
 		return l, false
 	}
@@ -283,7 +288,7 @@ type group struct {
 
 func listed(groups map[string]*group, target string) []link {
 	if len(groups) == 0 {
-		return []link{{"pods", "none", good, fmt.Sprintf("no pod of this namespace reads Secret %q", target)}}
+		return []link{{"pods", "none", absent, fmt.Sprintf("no pod of this namespace reads Secret %q", target)}}
 	}
 	all := make([]link, 0, len(groups))
 	for _, g := range groups {

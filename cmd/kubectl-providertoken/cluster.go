@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -26,9 +27,14 @@ import (
 
 const (
 	userAgent = "kubectl-providertoken"
+	// defaultServer is what the flags of kubectl assume where nothing is configured.
+	defaultServer = "http://localhost:8080"
 	// completionPatience: who presses the tab key does not wait longer.
 	completionPatience = 2 * time.Second
 )
+
+// errNoCluster is for a machine on which kubectl does not work either.
+var errNoCluster = errors.New("no cluster is configured: point KUBECONFIG or --kubeconfig at one, as for kubectl")
 
 // cluster is the one that the flags of kubectl point at.
 type cluster struct {
@@ -53,6 +59,9 @@ func (p *plugin) cluster() (*cluster, error) {
 	c := &cluster{namespace: namespace, server: config.Host}
 	if raw, err := loader.RawConfig(); err == nil {
 		c.context = raw.CurrentContext
+		if len(raw.Clusters) == 0 && config.Host == defaultServer && *p.flags.APIServer == "" {
+			return nil, errNoCluster
+		}
 	}
 	if p.flags.Context != nil && *p.flags.Context != "" {
 		c.context = *p.flags.Context
@@ -67,6 +76,9 @@ func (p *plugin) cluster() (*cluster, error) {
 	c.WithWatch, err = client.NewWithWatch(config, client.Options{Scheme: scheme, Mapper: mapper})
 	if err != nil {
 		return nil, p.unconfigured(err)
+	}
+	if p.around != nil {
+		c.WithWatch = p.around(c.WithWatch)
 	}
 	return c, nil
 }
@@ -96,10 +108,15 @@ func kinds() (*runtime.Scheme, meta.RESTMapper, error) {
 // unconfigured explains that kubectl does not know of a cluster.
 func (p *plugin) unconfigured(err error) error {
 	if clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster) {
-		return errors.New("no cluster is configured: point KUBECONFIG or --kubeconfig at one, as for kubectl")
+		return errNoCluster
 	}
-	if clientcmd.IsContextNotFound(err) {
-		return fmt.Errorf("%w; \"kubectl config get-contexts\" lists those that there are", err)
+	raw, unreadable := p.flags.ToRawKubeConfigLoader().RawConfig()
+	if wanted := *p.flags.Context; unreadable == nil && wanted != "" && raw.Contexts[wanted] == nil {
+		known := slices.Sorted(maps.Keys(raw.Contexts))
+		if near := nearest(wanted, known); near != "" {
+			return fmt.Errorf("the kubeconfig has no context %q; did you mean %q?", wanted, near)
+		}
+		return fmt.Errorf("the kubeconfig has no context %q; it has %s", wanted, enumerate(known, 8))
 	}
 	return fmt.Errorf("reading the kubeconfig: %w; does \"kubectl version\" work?", err)
 }
@@ -245,11 +262,6 @@ func (p *plugin) completeFlags(root *cobra.Command) {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		names := make([]string, 0, len(raw.Contexts))
-		for name := range raw.Contexts {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		return names, cobra.ShellCompDirectiveNoFileComp
+		return slices.Sorted(maps.Keys(raw.Contexts)), cobra.ShellCompDirectiveNoFileComp
 	})
 }

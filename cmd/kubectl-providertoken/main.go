@@ -31,6 +31,9 @@ const (
 	exitCancelled = 130
 )
 
+// version is set by the linker.
+var version = "dev" //nolint:gochecknoglobals // set by the linker
+
 // errUsage was explained already.
 var errUsage = errors.New("usage")
 

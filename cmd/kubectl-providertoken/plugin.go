@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
@@ -33,6 +34,8 @@ type plugin struct {
 	clock clock.WithTicker
 	// flags are those of kubectl: --kubeconfig, --context, --namespace, --as and so on.
 	flags *genericclioptions.ConfigFlags
+	// around, when set, stands between the commands and the cluster.
+	around func(client.WithWatch) client.WithWatch
 	// catalog of this version; the operator in a cluster may be of another one.
 	catalog func() (*provider.Catalog, error)
 }
@@ -86,7 +89,7 @@ func (p *plugin) run(ctx context.Context, args []string) error {
 func (p *plugin) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kubectl-providertoken",
-		Short: about, Long: about,
+		Short: about, Long: about, Version: version,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl providertoken"},
 		SilenceErrors: true, SilenceUsage: true, SuggestionsMinimumDistance: 2,
 		Args: cobra.ArbitraryArgs,
@@ -187,12 +190,12 @@ func newProvisionCommand(p *plugin) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			client, err := exchange.New(exchange.Options{UserAgent: userAgent})
+			exchanger, err := exchange.New(exchange.Options{UserAgent: userAgent})
 			if err != nil {
 				return err
 			}
-			defer client.Close()
-			command := provision{catalog: catalog, exchanger: client, console: p, clock: p.clock}
+			defer exchanger.Close()
+			command := provision{catalog: catalog, exchanger: exchanger, console: p, clock: p.clock}
 			err = command.run(cmd.Context(), args)
 			if errors.Is(err, flag.ErrHelp) {
 				return nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
@@ -50,7 +51,10 @@ func (o *output) object(out io.Writer, object runtime.Object) error {
 	if err != nil {
 		return misuse("%w; also table and wide", err)
 	}
-	return printer.PrintObj(object, out)
+	if o.format() != "name" || !meta.IsListType(object) {
+		return printer.PrintObj(object, out)
+	}
+	return meta.EachListItem(object, func(item runtime.Object) error { return printer.PrintObj(item, out) })
 }
 
 // rows prints a table in kubectl's way; columns with a priority are those of -o wide.

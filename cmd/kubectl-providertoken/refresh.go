@@ -82,6 +82,8 @@ type request struct {
 	value string
 	// before is when the token was issued that is to be replaced; zero when there is none.
 	before metav1.Time
+	// known is what kept the token from being replaced when it was asked for; empty when nothing did.
+	known string
 }
 
 // request asks for a refresh, unless that cannot be answered.
@@ -96,6 +98,9 @@ func (p *plugin) request(ctx context.Context, c *cluster, pt *v1alpha1.ProviderT
 	if pt.Status.Token != nil {
 		r.before = pt.Status.Token.IssuedAt
 	}
+	if pt.Status.Failure != nil {
+		r.known = because(pt)
+	}
 	return r, c.patch(ctx, pt, map[string]any{"metadata": map[string]any{
 		"annotations": map[string]string{v1alpha1.RefreshRequestedAtAnnotation: r.value},
 	}})
@@ -109,7 +114,7 @@ func (c *cluster) patch(ctx context.Context, pt *v1alpha1.ProviderToken, change 
 	}
 	meant := &v1alpha1.ProviderToken{ObjectMeta: metav1.ObjectMeta{Namespace: pt.Namespace, Name: pt.Name}}
 	err = c.Patch(ctx, meant, client.RawPatch(types.MergePatchType, body), client.FieldOwner(userAgent))
-	return c.explain(err, fmt.Sprintf("changing ProviderToken %s/%s", pt.Namespace, pt.Name))
+	return c.explain(err, "changing the ProviderToken")
 }
 
 // complain tells of one among several, and lets the others go on.
@@ -169,7 +174,7 @@ func (p *plugin) conclude(ctx context.Context, c *cluster, requests []*request, 
 // await tells the outcome of one request.
 func (p *plugin) await(ctx context.Context, c *cluster, r *request, timeout time.Duration) error {
 	last := "the operator has not answered: does it run, and does it watch this namespace?"
-	progress := ""
+	progress := r.known
 	var final outcome
 	err := c.follow(ctx, r.name, func(pt *v1alpha1.ProviderToken) bool {
 		final = r.outcome(pt, p.clock.Now())
@@ -204,8 +209,9 @@ type outcome struct {
 // outcome reads status.
 func (r *request) outcome(pt *v1alpha1.ProviderToken, now time.Time) outcome {
 	t := pt.Status.Token
+	refused := meta.IsStatusConditionFalse(pt.Status.Conditions, v1alpha1.TokenIssuedCondition)
 	switch {
-	case pt.Status.RefreshHandled == r.value && t != nil && (!t.IssuedAt.Equal(&r.before) || pt.Status.Failure == nil):
+	case pt.Status.RefreshHandled == r.value && t != nil && !t.IssuedAt.Equal(&r.before) && !refused:
 		text := fmt.Sprintf("refreshed; the token is good until %s (%s)", stamp(t.ExpiresAt.Time), from(now, t.ExpiresAt.Time))
 		if pt.Status.RefreshAt != nil {
 			text += ", and will be replaced at " + stamp(pt.Status.RefreshAt.Time)
@@ -213,6 +219,8 @@ func (r *request) outcome(pt *v1alpha1.ProviderToken, now time.Time) outcome {
 		return outcome{true, true, text}
 	case pt.Status.RefreshHandled == r.value && pt.Status.Failure != nil:
 		return outcome{done: true, text: "not refreshed: " + because(pt)}
+	case pt.Status.RefreshHandled == r.value:
+		return outcome{done: true, text: "not refreshed: the operator answered the request without a new token; its log says why"}
 	case pt.Annotations[v1alpha1.RefreshRequestedAtAnnotation] != r.value:
 		return outcome{done: true, text: "somebody else asked for another refresh meanwhile, which answers this one, too"}
 	case pt.Spec.Suspend:
@@ -245,7 +253,7 @@ func hopeless(pt *v1alpha1.ProviderToken) bool {
 		return true
 	}
 	return slices.Contains([]string{
-		v1alpha1.ReasonLoginFrozen, v1alpha1.ReasonTargetConflict, v1alpha1.ReasonTargetImmutable, v1alpha1.ReasonTargetTypeMismatch,
+		v1alpha1.ReasonTargetConflict, v1alpha1.ReasonTargetImmutable, v1alpha1.ReasonTargetTypeMismatch,
 		v1alpha1.ReasonTargetTooLarge, v1alpha1.ReasonInvalidTemplate,
 	}, reason)
 }

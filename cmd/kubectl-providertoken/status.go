@@ -234,7 +234,7 @@ func forecast(pt *v1alpha1.ProviderToken, now time.Time) []moment {
 	if pt.DeletionTimestamp != nil {
 		return []moment{{What: "it is being deleted; no token is asked for any more"}}
 	}
-	if pt.Status.ObservedGeneration != pt.Generation {
+	if len(pt.Status.Conditions) > 0 && pt.Status.ObservedGeneration != pt.Generation {
 		next = append(next, moment{What: "the operator looks at the present spec, which it has not done yet; if that lasts: does it run, and does it watch this namespace?"})
 	}
 	if wanted := pt.Annotations[v1alpha1.RefreshRequestedAtAnnotation]; wanted != "" && wanted != pt.Status.RefreshHandled {
@@ -277,19 +277,19 @@ func upcoming(pt *v1alpha1.ProviderToken, s standing, now time.Time) []moment {
 // remedy says what ends a failure.
 func remedy(pt *v1alpha1.ProviderToken) string {
 	reason := pt.Status.Failure.Reason
-	message := ""
+	says := ""
 	for _, k := range pt.Status.Conditions {
-		if k.Reason == reason && k.Status != metav1.ConditionTrue {
-			message = ": " + k.Message
+		if k.Reason == reason && k.Status != metav1.ConditionTrue && k.Type != v1alpha1.StalledCondition {
+			says = ", as " + k.Type + " says"
 		}
 	}
 	switch {
 	case reason == v1alpha1.ReasonLoginFrozen:
-		return fmt.Sprintf("a new credential in its Secret is tried at once; if the present one is right by now, somebody who runs the operator can end the freeze: kubectl providertoken thaw %s", pt.Name)
+		return fmt.Sprintf("a new credential in its Secret is tried at once; if the present one is right by now, somebody who runs the operator can end the freeze: kubectl providertoken thaw %s -n %s", pt.Name, pt.Namespace)
 	case meta.IsStatusConditionTrue(pt.Status.Conditions, v1alpha1.StalledCondition):
-		return fmt.Sprintf("nothing gets better by itself; it goes on as soon as this is mended (%s)%s", reason, message)
+		return fmt.Sprintf("nothing gets better by itself; it goes on as soon as %s is mended%s", reason, says)
 	}
-	return fmt.Sprintf("the operator tries again by itself (%s)%s", reason, message)
+	return fmt.Sprintf("the operator tries again by itself, until %s is over%s", reason, says)
 }
 
 // reportWriter of a format.
@@ -335,8 +335,14 @@ func (r *report) text(out io.Writer) error {
 	}
 	section("What it is", rows)
 	rows = nil
+	said := map[string]string{}
 	for _, k := range r.Conditions {
-		rows = append(rows, []string{k.Type, words(k.Status), "since " + stamp(k.Since.Time), k.Reason + ": " + k.Message})
+		text := k.Message
+		if before := said[text]; before != "" {
+			text = "as " + before
+		}
+		said[k.Message] = k.Type
+		rows = append(rows, []string{k.Type, words(k.Status), "since " + stamp(k.Since.Time), k.Reason + ": " + text})
 	}
 	if rows == nil {
 		rows = [][]string{{"none: the operator has not looked at it yet"}}

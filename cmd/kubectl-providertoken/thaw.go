@@ -89,9 +89,24 @@ func (t *thaw) run(ctx context.Context, name string) error {
 	}
 	err = t.conclude(ctx, c, []*request{r}, t.wait)
 	if err == nil && len(others) > 0 {
-		return say(t.Out(), "The same login is used by %s; ask for theirs once this one works: kubectl providertoken refresh NAME -n NAMESPACE", enumerate(others, 8))
+		return t.also(others)
 	}
 	return err
+}
+
+// also says who else waits for the same login: each tries when it would have done so anyhow.
+func (t *thaw) also(others []string) error {
+	const most = 5
+	for _, other := range others[:min(len(others), most)] {
+		namespace, name, _ := strings.Cut(other, "/")
+		if err := say(t.Out(), "%s uses the same login: kubectl providertoken refresh %s -n %s", other, name, namespace); err != nil {
+			return err
+		}
+	}
+	if more := len(others) - most; more > 0 {
+		return say(t.Out(), "so do %d more, which try again by themselves when the freeze would have ended", more)
+	}
+	return nil
 }
 
 // find is the record that freezes the login of pt.

@@ -39,6 +39,8 @@ type facts struct {
 	origin      origin
 	resolved    provider.Resolved
 	credentials provider.Credentials
+	// sources are the Secrets that they are from, and what those say about their end.
+	sources provenance
 	// identity is the ServiceAccount whose token is a credential too; nil when there is none.
 	identity *identity
 	trust    exchange.Trust
@@ -56,6 +58,9 @@ type facts struct {
 	// have is the target as observed; nil when absent.
 	have *corev1.Secret
 	seen target.Observation
+	// unseen is true while the target must be read live before a token is asked for, and
+	// looked once it was.
+	unseen, looked bool
 	// lagging is true while the cache has not caught up with our own last write.
 	lagging bool
 	// held is the newest token known for this object, in the target or in memory;
@@ -65,10 +70,19 @@ type facts struct {
 	unwritable *problem
 	// repaired is true when this reconcile mended the target without a new token.
 	repaired bool
+	// refreshed is true when this reconcile wrote a new token.
+	refreshed bool
 
-	inputs string
-	policy schedule.Policy
+	inputs  string
+	policy  schedule.Policy
+	planned planned
+
+	// tenure is whether this operator serves the object, or another one that selects it, too.
+	tenure tenure
 }
+
+// planned is when a token is to be replaced, so that it is computed once.
+type planned struct{ issued, expires, at time.Time }
 
 // gather reads what the reconcile is about. It asks the caches; the API server
 // only where they cannot know.
@@ -97,6 +111,7 @@ func (r *Reconciler) gather(ctx context.Context, pt *v1alpha1.ProviderToken) (*f
 	if f.live() {
 		f.blocked = f.blocked.until(f.held.Token.ExpiresAt)
 	}
+	f.tenure = r.tenure(f)
 	return f, nil
 }
 
@@ -128,7 +143,7 @@ func (r *Reconciler) resolve(ctx context.Context, f *facts) (*problem, error) {
 		}
 		if there {
 			if step := f.origin.Definition.Provisioning; step != nil {
-				parameters["method"] = step.To
+				parameters = source.WithMethod(parameters, step.To)
 			}
 			return r.choose(f, w, parameters), nil
 		}
@@ -148,11 +163,16 @@ func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *p
 	if p := w.UnknownKey(); p != nil {
 		return sourceProblem(p)
 	}
-	var err error
-	if f.resolved, err = f.origin.Definition.Resolve(parameters, w.Has); err != nil {
+	f.credentials = w.Credentials()
+	chosen, err := f.origin.Definition.Choose(parameters, func(canonical string) bool {
+		_, held := f.credentials[canonical]
+		return held || w.Promises(canonical)
+	})
+	if err != nil {
 		return f.inputProblem(err)
 	}
-	f.credentials = w.Credentials()
+	f.resolved = *chosen
+	f.sources = provenanceOf(w)
 	if p := r.discover(f, w); p != nil {
 		return p
 	}
@@ -162,11 +182,39 @@ func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *p
 	if p := f.trusted(w); p != nil || f.resolved.NeedsDiscovery() {
 		return p
 	}
-	// A request that cannot be made is found now, not in the queue.
-	if _, err := f.resolved.NewRequest(f.rehearsal()); err != nil {
-		return f.inputProblem(err)
+	// A request that cannot be made is found now, not in the queue. To sign for it takes long.
+	if this := f.rehearsed(chosen, w); this.chosen == nil || this != f.mem.rehearsed {
+		if _, err := f.resolved.NewRequest(f.rehearsal()); err != nil {
+			return f.inputProblem(err)
+		}
+		r.memory.update(f.pt.UID, func(m *recollection) { m.rehearsed = this })
 	}
 	return f.prepareRotation(w)
+}
+
+// rehearsed is what a request was made with that was not sent. The zero value is of none.
+type rehearsed struct {
+	chosen  *provider.Resolved
+	secrets string
+	inputs  string
+}
+
+// rehearsed is what a request would be made with now; zero where it depends on more than
+// that, as on the time, for a certificate expires.
+func (f *facts) rehearsed(chosen *provider.Resolved, w wallet) rehearsed {
+	_, certified := f.credentials[provider.CredCertificate]
+	if certified || f.issuer != nil || f.identity != nil || w.Made != nil {
+		return rehearsed{}
+	}
+	var secrets string
+	for _, name := range w.From.Names() {
+		s := w.Secrets[name]
+		if s == nil || s.ResourceVersion == "" {
+			return rehearsed{}
+		}
+		secrets += string(s.UID) + "/" + s.ResourceVersion + " "
+	}
+	return rehearsed{chosen, secrets, f.inputs}
 }
 
 // trusted decides whether the credentials may be sent to the endpoint, and how far it is trusted.
@@ -222,23 +270,25 @@ func (r *Reconciler) observe(ctx context.Context, f *facts) error {
 	if err := target.Check(f.pt.Spec.Target); err != nil {
 		f.unwritable = targetProblem(err)
 	}
-	var cached corev1.Secret
-	key := client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()}
-	err := r.Targets.Get(ctx, key, &cached)
+	cached, lagging, err := r.cachedTarget(ctx, f)
 	switch {
+	case apierrors.IsNotFound(err) && r.absentForNow(f):
+		f.see(nil)
+		f.unseen = !f.mem.looked
+		return nil
 	case apierrors.IsNotFound(err):
 		// Absent, or there without our label, or the cache is late: only a live read can tell.
 		return r.observeLive(ctx, f)
 	case err != nil:
 		return fmt.Errorf("reading target Secret: %w", err)
 	}
-	if f.mem.published != nil && older(cached.ResourceVersion, f.mem.published.resourceVersion) {
+	if lagging {
 		f.lagging = true
-		f.have, f.seen = &cached, target.Observe(f.pt, &cached)
+		f.have, f.seen = cached, target.Observe(f.pt, cached)
 		f.held = &f.mem.published.content
 		return nil
 	}
-	f.see(&cached)
+	f.see(cached)
 	if f.mem.published == nil && !f.mem.looked && f.need() != "" {
 		// Before the first mint of an object in a process: another one may just have published.
 		return r.observeLive(ctx, f)
@@ -247,7 +297,41 @@ func (r *Reconciler) observe(ctx context.Context, f *facts) error {
 	return nil
 }
 
+// cachedTarget is the target in the cache, and whether that lags behind our own last
+// write. Then the echo of that write is awaited: said before the second look, so that it
+// cannot come between the two unheard.
+func (r *Reconciler) cachedTarget(ctx context.Context, f *facts) (cached *corev1.Secret, lagging bool, err error) {
+	key := client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()}
+	for range 2 {
+		cached = &corev1.Secret{}
+		// Nobody changes it: writes are merged into copies.
+		if err := r.Targets.Get(ctx, key, cached, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, false, err
+		}
+		if f.mem.published == nil || !older(cached.ResourceVersion, f.mem.published.resourceVersion) {
+			return cached, false, nil
+		}
+		r.memory.update(f.pt.UID, func(m *recollection) { m.awaited = true })
+	}
+	return cached, true, nil
+}
+
+// absentForNow tells that a target which is not in the cache need not be looked for yet:
+// before a first token is asked for, the rehearsal of its creation finds it; and when
+// that token is there, its creation does. Both lead to a live read. So a first token
+// costs none, as a rule.
+func (r *Reconciler) absentForNow(f *facts) bool {
+	if f.mem.published != nil || f.unwritable != nil {
+		return false
+	}
+	if f.mem.minted != nil {
+		return f.mem.looked
+	}
+	return f.mem.failure == nil && f.blocked == nil && !f.pt.Spec.Suspend && f.turnAt().IsZero()
+}
+
 func (r *Reconciler) observeLive(ctx context.Context, f *facts) error {
+	f.unseen, f.looked = false, true
 	live, err := r.Writer.Get(ctx, client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()})
 	if err != nil {
 		return fmt.Errorf("reading target Secret: %w", err)
@@ -306,7 +390,10 @@ func (f *facts) refreshAt() time.Time {
 	if f.held == nil {
 		return time.Time{}
 	}
-	return refreshAt(f.pt, f.held.Token.IssuedAt, f.held.Token.ExpiresAt)
+	if t := f.held.Token; f.planned.issued != t.IssuedAt || f.planned.expires != t.ExpiresAt {
+		f.planned = planned{t.IssuedAt, t.ExpiresAt, refreshAt(f.pt, t.IssuedAt, t.ExpiresAt)}
+	}
+	return f.planned.at
 }
 
 func refreshAt(pt *v1alpha1.ProviderToken, issued, expires time.Time) time.Time {
@@ -384,7 +471,7 @@ func inputs(pt *v1alpha1.ProviderToken) string {
 		Scopes      []v1alpha1.Scope             `json:"scopes,omitempty"`
 		Audience    string                       `json:"audience,omitempty"`
 		Resources   []string                     `json:"resources,omitempty"`
-	}{pt.Spec.ProviderRef.DeepCopy(), pt.Spec.Provider.DeepCopy(), pt.Spec.Credentials, pt.Spec.Scopes, pt.Spec.Audience, pt.Spec.Resources}
+	}{shallow(pt.Spec.ProviderRef), shallow(pt.Spec.Provider), pt.Spec.Credentials, pt.Spec.Scopes, pt.Spec.Audience, pt.Spec.Resources}
 	if fixed.Ref != nil && fixed.Ref.Kind == "" {
 		fixed.Ref.Kind = v1alpha1.BuiltinProvider
 	}
@@ -397,4 +484,13 @@ func inputs(pt *v1alpha1.ProviderToken) string {
 	}
 	sum := sha256.Sum256(data)
 	return inputsVersion + hex.EncodeToString(sum[:16])
+}
+
+// shallow is a copy whose fields can be set without changing the original.
+func shallow[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
 }

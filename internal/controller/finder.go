@@ -15,7 +15,7 @@ type (
 // finder reads through the caches.
 func (r *Reconciler) finder() source.Finder {
 	return source.Finder{
-		Objects: r.Client, Secrets: r.Credentials, Catalog: r.Catalog,
+		Objects: r.Client, Secrets: r.Credentials, Catalog: r.Catalog, Definitions: &r.definitions,
 		ClusterProviders: r.Options.ClusterProviders, InlineProviders: r.Options.InlineProviders,
 	}
 }

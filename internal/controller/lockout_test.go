@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -26,9 +25,6 @@ import (
 	"github.com/providertoken/operator/internal/token"
 	testworld "github.com/providertoken/operator/test/world"
 )
-
-// someToken is who logs in, where that does not matter.
-var someToken = types.NamespacedName{Namespace: "imagery", Name: "up42"}
 
 func resourceQuantity(s string) *resource.Quantity {
 	q := resource.MustParse(s)
@@ -278,28 +274,28 @@ var _ = Describe("the record of logins", func() {
 		}
 		first := w.Clock.Now()
 		for range 2 {
-			_, frozen, err := process().Begin(ctx, someToken, resolved, credentials)
+			_, frozen, err := process().Begin(ctx, resolved, credentials, controller.Use{})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero())
 			w.Clock.Step(14 * time.Minute)
 		}
 		// The window slides: the second one still counts when the first one does not.
 		w.Clock.SetTime(first.Add(15*time.Minute - time.Second))
-		_, frozen, err := process().Begin(ctx, someToken, resolved, credentials)
+		_, frozen, err := process().Begin(ctx, resolved, credentials, controller.Use{})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen.Until).To(Equal(first.Add(15 * time.Minute)))
 		w.Clock.SetTime(first.Add(15 * time.Minute))
-		_, frozen, err = process().Begin(ctx, someToken, resolved, credentials)
+		_, frozen, err = process().Begin(ctx, resolved, credentials, controller.Use{})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen).To(BeZero())
 		w.Clock.Step(5 * time.Second)
-		_, frozen, err = process().Begin(ctx, someToken, resolved, credentials)
+		_, frozen, err = process().Begin(ctx, resolved, credentials, controller.Use{})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen.Until).To(Equal(first.Add(29 * time.Minute)))
 
 		By("keeping credentials apart")
 		credentials[provider.CredPassword] = token.NewSecret("q")
-		_, frozen, err = process().Begin(ctx, someToken, resolved, credentials)
+		_, frozen, err = process().Begin(ctx, resolved, credentials, controller.Use{})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen).To(BeZero())
 
@@ -315,7 +311,7 @@ var _ = Describe("the record of logins", func() {
 		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
 		var pauses []time.Duration
 		for range 9 {
-			login, frozen, err := logins.Begin(ctx, someToken, resolved, provider.Credentials{})
+			login, frozen, err := logins.Begin(ctx, resolved, provider.Credentials{}, controller.Use{})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero())
 			until, err := login.Refused(ctx)
@@ -334,7 +330,7 @@ var _ = Describe("the record of logins", func() {
 		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
 		begin := func() *controller.Login {
 			GinkgoHelper()
-			login, frozen, err := logins.Begin(ctx, someToken, resolved, provider.Credentials{})
+			login, frozen, err := logins.Begin(ctx, resolved, provider.Credentials{}, controller.Use{})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero())
 			return login
@@ -354,7 +350,7 @@ var _ = Describe("the record of logins", func() {
 		logins := &controller.Logins{Client: k8s, Namespace: w.Namespace, Now: w.Clock.Now}
 		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
 		for range 5 {
-			login, frozen, err := logins.Begin(ctx, someToken, resolved, provider.Credentials{})
+			login, frozen, err := logins.Begin(ctx, resolved, provider.Credentials{}, controller.Use{})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero())
 			Expect(login.Unanswered(ctx, false)).To(Succeed())
@@ -369,16 +365,22 @@ var _ = Describe("the record of logins", func() {
 	process := func(w *world) *controller.Logins {
 		return &controller.Logins{Client: k8s, Namespace: w.Namespace, Now: w.Clock.Now}
 	}
-	begins := func(ctx context.Context, l *controller.Logins, c provider.Credentials) *controller.Login {
+	beginsFor := func(ctx context.Context, l *controller.Logins, c provider.Credentials, use controller.Use) *controller.Login {
 		GinkgoHelper()
-		login, frozen, err := l.Begin(ctx, someToken, resolved, c)
+		login, frozen, err := l.Begin(ctx, resolved, c, use)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen).To(BeZero())
 		return login
 	}
+	begins := func(ctx context.Context, l *controller.Logins, c provider.Credentials) *controller.Login {
+		GinkgoHelper()
+		return beginsFor(ctx, l, c, controller.Use{})
+	}
+	// A token that outlives any freeze of its login.
+	lasting := controller.Use{Expires: time.Date(2100, time.January, 1, 0, 0, 0, 0, time.UTC)}
 	frozen := func(ctx context.Context, l *controller.Logins, r provider.Resolved, c provider.Credentials) time.Time {
 		GinkgoHelper()
-		_, frozen, err := l.Begin(ctx, someToken, r, c)
+		_, frozen, err := l.Begin(ctx, r, c, controller.Use{})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(frozen.Problem).NotTo(BeEmpty())
 		return frozen.Until
@@ -417,14 +419,14 @@ var _ = Describe("the record of logins", func() {
 		for _, url := range []string{"https://sso.example.com/realms/b/token", "https://sso.example.com:8443/realms/a/token", "https://sso.example.org/realms/a/token"} {
 			other := resolved
 			other.TokenURL = url
-			login, frozen, err := logins.Begin(ctx, someToken, other, account("p"))
+			login, frozen, err := logins.Begin(ctx, other, account("p"), controller.Use{})
 			Expect(err).NotTo(HaveOccurred())
 			Expect(frozen).To(BeZero(), url)
 			Expect(login.Unanswered(ctx, false)).To(Succeed())
 		}
 		proves := resolved
 		proves.ClientAuthentication = provider.SecretPost
-		_, thawed, err := logins.Begin(ctx, someToken, proves, c)
+		_, thawed, err := logins.Begin(ctx, proves, c, controller.Use{})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(thawed).To(BeZero(), "a client_secret that is sent is part of the credential")
 	})
@@ -433,10 +435,59 @@ var _ = Describe("the record of logins", func() {
 		w := newWorld(ctx)
 		first := process(w)
 		Expect(begins(ctx, first, account("p")).Worked(ctx)).To(Succeed())
-		begins(ctx, first, account("p")) // killed; the provider refused it
+		beginsFor(ctx, first, account("p"), lasting) // killed; the provider refused it
 		begins(ctx, process(w), account("p"))
 		w.Clock.Step(5 * time.Second)
 		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(w.Clock.Now().Add(15*time.Minute - 5*time.Second)))
+	})
+
+	It("counts a login that was sent with a credential that worked, of which nothing came", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		first := process(w)
+		Expect(begins(ctx, first, account("p")).Worked(ctx)).To(Succeed())
+		sent := w.Clock.Now()
+		begins(ctx, first, account("p")) // killed; the provider refused it
+		w.Clock.Step(time.Second)
+		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(sent.Add(5*time.Second)), "they are kept apart")
+		w.Clock.SetTime(sent.Add(5 * time.Second))
+		begins(ctx, process(w), account("p"))
+		w.Clock.Step(5 * time.Second)
+		Expect(frozen(ctx, process(w), resolved, account("p"))).To(Equal(sent.Add(15 * time.Minute)))
+	})
+
+	It("does not count a login that led to a token, nor one that was never sent", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		held := w.Clock.Now().Add(-time.Minute)
+		use := controller.Use{Target: client.ObjectKey{Namespace: "app", Name: "tok"}, Held: held, Expires: w.Clock.Now().Add(time.Minute)}
+		issued := held
+		process := func() *controller.Logins {
+			l := process(w)
+			l.Issued = func(_ context.Context, name client.ObjectKey) (time.Time, bool) { return issued, name == use.Target }
+			return l
+		}
+		live := process()
+		Expect(beginsFor(ctx, live, account("p"), use).Worked(ctx)).To(Succeed())
+		for range 3 {
+			beginsFor(ctx, live, account("p"), use)
+			issued = w.Clock.Now().Truncate(time.Second) // published, and then killed
+			live = process()
+			Expect(beginsFor(ctx, live, account("p"), use).Worked(ctx)).To(Succeed())
+			w.Clock.Step(10 * time.Second)
+			live = process() // killed when there was no login
+			beginsFor(ctx, live, account("p"), use)
+			live = process() // killed, without a token
+			w.Clock.Step(5 * time.Second)
+			Expect(beginsFor(ctx, live, account("p"), use).Worked(ctx)).To(Succeed(), "that was the first try without an outcome")
+			w.Clock.Step(10 * time.Second)
+			use.Held = issued
+		}
+
+		By("believing no target that held that token before")
+		beginsFor(ctx, live, account("p"), use) // killed
+		w.Clock.Step(5 * time.Second)
+		beginsFor(ctx, process(), account("p"), use) // killed
+		w.Clock.Step(5 * time.Second)
+		frozen(ctx, process(), resolved, account("p"))
 	})
 
 	It("does not count what a process that goes on knows to be one login, of a credential that worked", func(ctx SpecContext) {
@@ -482,13 +533,18 @@ var _ = Describe("the record of logins", func() {
 		By("also when both were refused at once")
 		Expect(begins(ctx, one, account("q")).Worked(ctx)).To(Succeed())
 		Expect(begins(ctx, two, account("q")).Worked(ctx)).To(Succeed())
-		a, b := begins(ctx, one, account("q")), begins(ctx, two, account("q"))
+		a, b := beginsFor(ctx, one, account("q"), lasting), beginsFor(ctx, two, account("q"), lasting)
 		_, err := a.Refused(ctx)
 		Expect(err).NotTo(HaveOccurred())
 		until, err = b.Refused(ctx)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(until).To(Equal(w.Clock.Now().Add(15 * time.Minute)))
 		Expect(frozen(ctx, one, resolved, account("q"))).To(Equal(until))
+
+		By("one after the other, where a freeze would let a token expire")
+		Expect(begins(ctx, one, account("r")).Worked(ctx)).To(Succeed())
+		begins(ctx, one, account("r"))
+		Expect(frozen(ctx, two, resolved, account("r"))).To(Equal(w.Clock.Now().Add(5 * time.Second)))
 	})
 
 	It("does not freeze a good login of one shard while another one begins with it", func(ctx SpecContext) {
@@ -534,7 +590,7 @@ var _ = Describe("the record of logins", func() {
 			defer w.Clock.Step(time.Minute)
 			return c.Create(ctx, o, opts...)
 		}})
-		login, _, err := logins.Begin(ctx, someToken, resolved, account("p"))
+		login, _, err := logins.Begin(ctx, resolved, account("p"), controller.Use{})
 		Expect(err).NotTo(HaveOccurred())
 		Expect(login).NotTo(BeNil(), "the second write was faster")
 		sent := w.Clock.Now()
@@ -558,7 +614,7 @@ var _ = Describe("the record of logins", func() {
 		w := newWorld(ctx)
 		logins := &controller.Logins{Client: k8s, Namespace: w.Namespace, Now: w.Clock.Now}
 		resolved := provider.Resolved{Definition: provider.Definition{TokenURL: "https://a.example.com/t", Grant: provider.Password}}
-		_, _, err := logins.Begin(ctx, someToken, resolved, provider.Credentials{})
+		_, _, err := logins.Begin(ctx, resolved, provider.Credentials{}, controller.Use{})
 		Expect(err).NotTo(HaveOccurred())
 		records := func() int {
 			var list corev1.ConfigMapList

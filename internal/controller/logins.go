@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,8 @@ import (
 )
 
 const (
+	// loginSlack is what a token must outlive a freeze by for nobody to mind the freeze.
+	loginSlack = 5 * time.Minute
 	// loginRecordLife is how long a record that nobody touches is kept.
 	loginRecordLife = 30 * 24 * time.Hour
 	// loginRounds is how often a record is looked at again that somebody else wrote meanwhile.
@@ -41,7 +44,9 @@ const (
 // Logins keeps the operator from locking an account. Every login with a
 // credential that did not yet work in this process is written down before it is
 // sent, in a ConfigMap of the operator's own namespace, so that neither a crash
-// nor a recreated ProviderToken forgets a refusal. A record belongs to
+// nor a recreated ProviderToken forgets a refusal. So is one with a credential that
+// worked, if the token at hand would not outlive a freeze: then the next process knows
+// whether there was one that it cannot tell the outcome of. A record belongs to
 // (account, credential) under a keyed hash and is shared by all who
 // use that credential; other credentials for the same account are not affected.
 // Of the logins with one credential, one is under way at a time: a password that was
@@ -55,6 +60,12 @@ type Logins struct {
 	Now func() time.Time
 	// Shared is true where other processes use the same records at the same time.
 	Shared bool
+	// Issued is when the token in a target was issued, and false when that is not known;
+	// nil when nothing is known of targets.
+	Issued func(ctx context.Context, target types.NamespacedName) (time.Time, bool)
+
+	once sync.Once
+	self string // this process, among those that use the same records
 
 	mu      sync.Mutex
 	key     []byte
@@ -67,19 +78,36 @@ type loginEntry struct {
 	turn chan struct{} // holds one value while nobody is logging in
 	// users hold or wait for the turn.
 	users int
+	// used is when somebody entered last.
+	used time.Time
 	// proven is true when the credential worked in this process and was not refused since.
 	proven bool
-	record *lockout.Record // as stored; nil when that is not known
-	object *corev1.ConfigMap
+	// untracked is true when logins of this process are not written down, which the record says.
+	untracked bool
+	record    *lockout.Record // as stored; nil when that is not known
+	object    *corev1.ConfigMap
 }
+
+// Use is what a login is for.
+type Use struct {
+	// User is the ProviderToken that wants it; the record names it, so that a person finds it.
+	User types.NamespacedName
+	// Target is where the token goes.
+	Target types.NamespacedName
+	// Held and Expires are when the token in there was issued and when it expires; zero
+	// when there is none that works.
+	Held, Expires time.Time
+}
+
+// urgent tells that the token at hand would not outlive a freeze.
+func (u Use) urgent(now time.Time) bool { return u.Expires.Sub(now) < lockout.Window+loginSlack }
 
 // Login is the right to try one login. Exactly one of its methods must be called afterwards.
 type Login struct {
 	logins *Logins
 	name   string
 	entry  *loginEntry
-	// user is the ProviderToken that wants it.
-	user types.NamespacedName
+	use    Use
 	// before is the record without this login.
 	before lockout.Record
 	// intended is when this login was written down; zero when it was not.
@@ -89,29 +117,22 @@ type Login struct {
 
 // Begin waits for its turn, writes the attempt down where that is due, and grants
 // a login; or tells until when the login is frozen. An error is the API server's:
-// nothing may be sent then. The record names user, so that a person finds it.
-func (l *Logins) Begin(ctx context.Context, user types.NamespacedName, r provider.Resolved, c provider.Credentials) (*Login, lockout.Freeze, error) {
+// nothing may be sent then.
+func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Credentials, use Use) (*Login, lockout.Freeze, error) {
 	name, err := l.name(ctx, r, c)
 	if err != nil {
 		return nil, lockout.Freeze{}, err
 	}
-	login := &Login{logins: l, name: name, user: user, entry: l.enter(name)}
+	login := &Login{logins: l, name: name, use: use, entry: l.enter(name)}
 	select {
 	case <-login.entry.turn:
 	case <-ctx.Done():
 		l.leave(name, login.entry)
 		return nil, lockout.Freeze{}, fmt.Errorf("waiting for another login with the same credential: %w", ctx.Err())
 	}
-	known, err := login.stillProven(ctx)
-	if known {
-		return login, lockout.Freeze{}, nil
-	}
 	var frozen lockout.Freeze
 	for range loginRounds {
-		if err != nil {
-			break
-		}
-		if frozen, err = login.intend(ctx); err == nil && login.late() {
+		if frozen, err = login.prepare(ctx); err == nil && login.late() {
 			err = login.store(ctx, login.before)
 			frozen = lockout.Freeze{Until: l.Now().Add(lockout.Apart), Problem: "the API server took too long to write down this login before it is tried", Fix: lockout.FixWait}
 			continue
@@ -119,7 +140,6 @@ func (l *Logins) Begin(ctx context.Context, user types.NamespacedName, r provide
 		if !overtaken(err) {
 			break
 		}
-		err = nil
 	}
 	if err != nil || !frozen.Until.IsZero() {
 		login.release()
@@ -128,17 +148,82 @@ func (l *Logins) Begin(ctx context.Context, user types.NamespacedName, r provide
 	return login, lockout.Freeze{}, nil
 }
 
+// prepare writes an attempt down where that is due, unless the login is frozen.
+func (g *Login) prepare(ctx context.Context) (lockout.Freeze, error) {
+	g.intended = time.Time{}
+	known, err := g.stillProven(ctx)
+	if err != nil {
+		return lockout.Freeze{}, err
+	}
+	if known {
+		return lockout.Freeze{}, g.track(ctx)
+	}
+	return g.intend(ctx)
+}
+
 // stillProven tells whether the credential is known to work. Where others use the same
-// records, one of them may have learnt that it does not.
+// records, one of them may have learnt that it does not, or have ended before it could.
 func (g *Login) stillProven(ctx context.Context) (bool, error) {
-	if !g.entry.proven || !g.logins.Shared {
-		return g.entry.proven, nil
+	e := g.entry
+	if !e.proven || !g.logins.Shared && (e.record != nil || e.untracked && !g.use.urgent(g.logins.Now())) {
+		return e.proven, nil
 	}
 	if err := g.reload(ctx); err != nil {
 		return false, err
 	}
-	g.entry.proven = g.entry.record.Worked
+	g.entry.proven = g.entry.record.Worked && len(g.unknown(ctx, g.logins.process())) == 0
 	return g.entry.proven, nil
+}
+
+// track writes a login down whose credential is known to work: the login itself where its
+// outcome matters if this process ends, and else that there are such as are not written down.
+func (g *Login) track(ctx context.Context) error {
+	now, e := g.logins.Now(), g.entry
+	if !g.use.urgent(now) {
+		if e.untracked {
+			return nil
+		}
+		rec := *e.record
+		rec.Tracked, rec.Sent = false, nil
+		err := g.store(ctx, rec)
+		e.untracked = err == nil
+		return err
+	}
+	rec := *e.record
+	g.before, g.intended = rec, now
+	// This process knows what became of its own.
+	rec.Tracked = rec.Tracked || !g.logins.Shared
+	rec.Sent = []lockout.Sent{{At: now, By: g.logins.process(), Target: g.use.Target.String(), Held: g.use.Held}}
+	e.untracked = false
+	return g.store(ctx, rec)
+}
+
+// unknown are the instants of logins with a credential that worked of which nobody knows
+// what became; not of those by the process that except names.
+func (g *Login) unknown(ctx context.Context, except string) []time.Time {
+	var found []time.Time
+	for _, s := range g.entry.record.At(g.logins.Now()).Sent {
+		if s.By != except && !g.logins.cameOf(ctx, s) {
+			found = append(found, s.At)
+		}
+	}
+	return found
+}
+
+// cameOf tells that a login led to a token: the target holds one that was issued since.
+func (l *Logins) cameOf(ctx context.Context, s lockout.Sent) bool {
+	namespace, name, named := strings.Cut(s.Target, "/")
+	if l.Issued == nil || !named {
+		return false
+	}
+	issued, known := l.Issued(ctx, types.NamespacedName{Namespace: namespace, Name: name})
+	return known && !issued.Equal(s.Held) && !issued.Before(s.At.Truncate(time.Second))
+}
+
+// process names this one.
+func (l *Logins) process() string {
+	l.once.Do(func() { l.self = rand.Text()[:8] })
+	return l.self
 }
 
 // intend writes an attempt down, unless the login is frozen.
@@ -151,13 +236,13 @@ func (g *Login) intend(ctx context.Context) (lockout.Freeze, error) {
 		return lockout.Freeze{}, err
 	}
 	now := g.logins.Now()
-	g.intended = time.Time{}
-	rec := g.entry.record.At(now)
 	if g.entry.object == nil && now.Before(g.logins.quietUntil()) {
 		return lockout.Freeze{Until: g.logins.quietUntil(), Problem: "the operator's key and with it its knowledge of refused logins was lost, and this login may have been refused shortly before", Fix: lockout.FixWait}, nil
 	}
-	if frozen := rec.Freeze(now); !frozen.Until.IsZero() {
-		if g.logins.Shared && rec.UnderWay(now) {
+	rec := g.entry.record.At(now)
+	reckoned := rec.Reckoned(g.unknown(ctx, ""), now)
+	if frozen := reckoned.Freeze(now); !frozen.Until.IsZero() {
+		if g.logins.Shared && reckoned.UnderWay(now) {
 			return lockout.Freeze{Until: now.Add(lockout.Apart), Problem: "another login with the same username and password is under way", Fix: lockout.FixWait}, nil
 		}
 		if rec.Shifted(*g.entry.record) || g.unnamed() {
@@ -166,11 +251,11 @@ func (g *Login) intend(ctx context.Context) (lockout.Freeze, error) {
 		return frozen, nil
 	}
 	g.before, g.intended = rec, now
-	if rec.Worked {
-		rec.Tries, rec.Worked = append(rec.Tries, now), false
+	if rec.Worked && !rec.Tracked {
+		reckoned.Tries = append(reckoned.Tries, now)
 	}
-	rec.Tries = append(rec.Tries, now)
-	return lockout.Freeze{}, g.store(ctx, rec)
+	reckoned.Tries = append(reckoned.Tries, now)
+	return lockout.Freeze{}, g.store(ctx, reckoned)
 }
 
 // unnamed tells whether the record has room for another user, and does not name this one.
@@ -179,7 +264,7 @@ func (g *Login) unnamed() bool {
 		return false
 	}
 	users := lockout.Users(g.entry.object.Annotations[lockout.UsersAnnotation])
-	return len(users) < lockout.UsersMax && !slices.Contains(users, g.user.String())
+	return len(users) < lockout.UsersMax && !slices.Contains(users, g.use.User.String())
 }
 
 // late tells that the attempt was written down so long ago that, sent now, it would
@@ -194,10 +279,10 @@ func (g *Login) Worked(ctx context.Context) error {
 	if g.entry.proven {
 		return nil
 	}
-	if err := g.store(ctx, lockout.Record{Worked: true}); err != nil {
+	if err := g.store(ctx, lockout.Record{Worked: true, Tracked: true}); err != nil {
 		return err
 	}
-	g.entry.proven = true
+	g.entry.proven, g.entry.untracked = true, false
 	return nil
 }
 
@@ -231,7 +316,7 @@ func (g *Login) Unanswered(ctx context.Context, maybeJudged bool) error {
 	if !maybeJudged {
 		return g.store(ctx, g.before)
 	}
-	if !g.before.Worked {
+	if !g.before.Worked || g.before.Tracked {
 		return nil
 	}
 	// This process is alive to tell that it was one login, of a credential that worked.
@@ -249,6 +334,10 @@ func (g *Login) Abandon() {
 
 func (g *Login) release() {
 	g.ended = true
+	if g.entry.proven && g.entry.untracked {
+		// As long as it works nobody needs the record: who is refused reads it again.
+		g.entry.record, g.entry.object = nil, nil
+	}
 	g.entry.turn <- struct{}{}
 	g.logins.leave(g.name, g.entry)
 }
@@ -267,7 +356,19 @@ func (l *Logins) enter(name string) *loginEntry {
 		l.entries[name] = e
 	}
 	e.users++
+	e.used = l.Now()
 	return e
+}
+
+// prune forgets that credentials worked which nobody used for as long as their record is kept.
+func (l *Logins) prune() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, e := range l.entries {
+		if e.users == 0 && l.Now().Sub(e.used) >= loginRecordLife {
+			delete(l.entries, name)
+		}
+	}
 }
 
 // leave forgets an entry that nobody uses and that knows nothing.
@@ -330,7 +431,7 @@ func (g *Login) store(ctx context.Context, rec lockout.Record) error {
 	if cm.Annotations == nil {
 		cm.Annotations = map[string]string{}
 	}
-	cm.Annotations[lockout.UsersAnnotation] = lockout.WithUser(cm.Annotations[lockout.UsersAnnotation], g.user.String())
+	cm.Annotations[lockout.UsersAnnotation] = lockout.WithUser(cm.Annotations[lockout.UsersAnnotation], g.use.User.String())
 	cm.Data = map[string]string{lockout.Key: string(data)}
 	write := g.logins.Client.Update
 	if g.entry.object == nil {
@@ -502,8 +603,9 @@ func (l *Logins) keepKey(ctx context.Context) error {
 }
 
 // Sweep deletes records that nobody touched for a month. Those of frozen logins
-// are touched by every probe.
+// are touched by every probe. It forgets credentials that nobody used for as long.
 func (l *Logins) Sweep(ctx context.Context) error {
+	l.prune()
 	list, err := l.records(ctx)
 	if err != nil {
 		return err

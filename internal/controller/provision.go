@@ -15,6 +15,7 @@ import (
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/provisioning"
 	"github.com/providertoken/operator/internal/source"
+	"github.com/providertoken/operator/internal/token"
 )
 
 // provisioned are credentials that the provider made and that are on their way into
@@ -101,7 +102,7 @@ func (r *Reconciler) planProvisioning(f *facts, w wallet, parameters map[string]
 	if err != nil {
 		return inputProblem(err, f.pt), nil
 	}
-	f.resolved, f.credentials = step.Login, w.Credentials()
+	f.resolved, f.credentials, f.sources = step.Login, w.Credentials(), provenanceOf(w)
 	if p := f.trusted(w); p != nil {
 		return p, nil
 	}
@@ -135,10 +136,14 @@ func (a *attempt) provision(ctx context.Context) verdict {
 	if err := keeper.Begin(ctx, place); err != nil {
 		return a.notProvisioned(err)
 	}
+	ctx = a.begin(ctx, token.Secret{})
+	a.exchange.entry.Grant, a.exchange.entry.Host = "Provisioning", a.provisioning.step.Host()
 	made, err := provisioning.Make(ctx, a.r.Exchanger, a.provisioning.step, a.provisioning.trust, login.token.Access)
 	if err == nil {
+		a.exchange.end(token.Token{}, nil)
 		return verdict{made: made}
 	}
+	a.exchange.end(token.Token{}, typed(err))
 	if provisioning.Lost(err) {
 		a.r.Log.Error(err, "the outcome of making credentials is not known", "providertoken", a.name)
 		return unknownOutcome(place, typed(err).Problem)

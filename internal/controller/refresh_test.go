@@ -1,6 +1,7 @@
 package controller_test
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/providersim"
+	testworld "github.com/providertoken/operator/test/world"
 )
 
 var _ = Describe("a ProviderToken", func() {
@@ -93,26 +95,40 @@ var _ = Describe("a ProviderToken", func() {
 		w.StepToRefresh(ctx, pt)
 	})
 
-	It("counts API requests: a steady refresh is two writes and no read", func(ctx SpecContext) {
-		w := newWorld(ctx)
-		w.Operator()
-		pt := w.PlantPredict(ctx)
+	// counted makes five steady refreshes.
+	const refreshes = 5
+	counted := func(ctx context.Context, w *world, pt *v1alpha1.ProviderToken) (served, sent testworld.Requests) {
+		GinkgoHelper()
 		w.Ready(ctx, pt)
 		w.StepToRefresh(ctx, pt)
 		w.Settle(ctx, pt)
-
-		const refreshes = 5
-		served, sent := server.ServedRequests(ctx), w.Requests.Snapshot()
+		served, sent = server.ServedRequests(ctx), w.Requests.Snapshot()
 		for range refreshes {
 			w.StepToRefresh(ctx, pt)
 			w.Settle(ctx, pt)
 		}
 		served, sent = server.ServedRequests(ctx).Since(served), w.Requests.Snapshot().Since(sent)
 		AddReportEntry("API requests", fmt.Sprintf("%d refreshes: the API server counted %v, of which the operator sent %v", refreshes, served, sent))
-		// The spec itself only reads.
+		// The specs themselves only read.
 		Expect(served["PUT secrets"]).To(Equal(refreshes), "writes of the target")
 		Expect(served["PATCH providertokens"]).To(Equal(refreshes), "writes of status")
-		Expect(served.Sum("POST", "PUT", "PATCH", "APPLY", "DELETE")).To(Equal(2*refreshes), "all writes: %v", served)
 		Expect(sent.Sum("GET")).To(BeZero(), "reads by the operator: %v", sent)
+		return served, sent
+	}
+
+	It("counts API requests: a steady refresh is two writes and no read", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.Operator()
+		served, _ := counted(ctx, w, w.PlantPredict(ctx))
+		Expect(served.Sum("POST", "PUT", "PATCH", "APPLY", "DELETE")).To(Equal(2*refreshes), "all writes: %v", served)
+	})
+
+	It("writes a login down, too, where the token at hand would not outlive its freeze", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.Operator()
+		w.Credentials(ctx, "spatiafi-login", map[string]string{"username": providersim.SpatiaFiUsername, "password": providersim.SpatiaFiPassword})
+		served, _ := counted(ctx, w, w.Create(ctx, w.Wanted("spatiafi-login")))
+		Expect(served["PUT configmaps"]).To(Equal(refreshes), "records of the login")
+		Expect(served.Sum("POST", "PUT", "PATCH", "APPLY", "DELETE")).To(Equal(3*refreshes), "all writes: %v", served)
 	})
 })

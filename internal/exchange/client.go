@@ -47,6 +47,9 @@ type Options struct {
 	Timeout time.Duration
 	// Clock dates what is sent and received; the machine's clock when nil.
 	Clock Clock
+	// MaySend is asked when a connection stands and a request's body is about to go out; false
+	// withholds it. A process can be suspended for long just before. nil permits everything.
+	MaySend func() bool
 }
 
 // Client makes exchanges. It is safe for concurrent use.
@@ -55,6 +58,7 @@ type Client struct {
 	timeout    time.Duration
 	clock      Clock
 	proxied    bool
+	maySend    func() bool
 	transports *transports
 }
 
@@ -78,6 +82,7 @@ func New(o Options) (*Client, error) {
 		timeout:    o.Timeout,
 		clock:      o.Clock,
 		proxied:    o.EgressProxy != nil,
+		maySend:    o.MaySend,
 		transports: newTransports(allowed, o.internal(), o.EgressProxy),
 	}
 	if c.userAgent == "" {
@@ -194,17 +199,21 @@ func (c *Client) target(req provider.Request, trust Trust) (*url.URL, error) {
 
 // outgoing is req as net/http wants it.
 func (c *Client) outgoing(ctx context.Context, req provider.Request) (*http.Request, error) {
-	var body io.Reader
-	if !req.Body.IsZero() {
-		body = strings.NewReader(req.Body.Reveal())
-	}
-	outgoing, err := http.NewRequestWithContext(ctx, req.Method, req.URL, body)
+	outgoing, err := http.NewRequestWithContext(ctx, req.Method, req.URL, nil)
 	if err != nil {
 		return nil, &provider.Error{
 			Kind:    provider.Input,
 			Problem: "the request's method is not an HTTP method",
 			Fix:     "correct the definition's request method",
 		}
+	}
+	if !req.Body.IsZero() {
+		body := req.Body.Reveal()
+		outgoing.ContentLength = int64(len(body))
+		outgoing.GetBody = func() (io.ReadCloser, error) {
+			return io.NopCloser(&heldBody{body: strings.NewReader(body), may: c.maySend}), nil
+		}
+		outgoing.Body, _ = outgoing.GetBody()
 	}
 	if req.Header != nil {
 		outgoing.Header = req.Header.Clone()
@@ -215,6 +224,21 @@ func (c *Client) outgoing(ctx context.Context, req provider.Request) (*http.Requ
 		outgoing.Header.Set("User-Agent", c.userAgent)
 	}
 	return outgoing, nil
+}
+
+// heldBody is a body that goes out only if that is still permitted.
+type heldBody struct {
+	body *strings.Reader
+	may  func() bool
+}
+
+var errWithheld = errors.New("the request is withheld")
+
+func (b *heldBody) Read(p []byte) (int, error) {
+	if b.may != nil && !b.may() {
+		return 0, errWithheld
+	}
+	return b.body.Read(p)
 }
 
 // replayable tells whether net/http repeats a request by itself when a reused

@@ -300,6 +300,40 @@ func TestNoRequestIsSentTwice(t *testing.T) {
 	}
 }
 
+func TestARequestThatMayNoLongerBeSentIsWithheldAtTheLastMoment(t *testing.T) {
+	for _, http2 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("HTTP/2 %v", http2), func(t *testing.T) {
+			bodies := make(chan string, 10)
+			e := serve(t, http2, func(_ http.ResponseWriter, r *http.Request) {
+				if got, err := io.ReadAll(r.Body); err == nil {
+					bodies <- string(got)
+				}
+			})
+			var connected, withdrawn atomic.Bool
+			c := client(t, Options{MaySend: func() bool { return !connected.Load() || !withdrawn.Load() }})
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+			if _, err := c.Do(ctx, post(e.URL), e.trust()); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-bodies; got != formBody {
+				t.Errorf("got the body %q", got)
+			}
+			connected.Store(false)
+			withdrawn.Store(true)
+			_, err := c.Do(ctx, post(e.URL), e.trust())
+			wantFailure(t, err, provider.Unavailable, false, "leads no more")
+			if !connected.Load() {
+				t.Error("there was no connection to withhold it from")
+			}
+			c.Close()
+			e.Close()
+			if len(bodies) != 0 {
+				t.Errorf("the endpoint got %q", <-bodies)
+			}
+		})
+	}
+}
+
 func TestTransportsAreBounded(t *testing.T) {
 	e := serve(t, false, func(http.ResponseWriter, *http.Request) {})
 	c := client(t, Options{})

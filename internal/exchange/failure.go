@@ -21,7 +21,7 @@ import (
 // net/http says nothing is passed on: it may hold the URL or what a peer sent.
 func (a *attempt) failure(err error) *provider.Error {
 	failure := a.classify(err)
-	failure.SentMaybe = a.sent.Load()
+	failure.SentMaybe = a.sent.Load() && !errors.Is(err, errWithheld)
 	return failure
 }
 
@@ -77,6 +77,10 @@ func (a *attempt) refusal(err error) *provider.Error {
 	}
 	if proxy, ok := errors.AsType[*proxyRefusedError](err); ok {
 		return proxyFailure(a.host, proxy.status)
+	}
+	if errors.Is(err, errWithheld) {
+		return advised(unavailable("the request to %s was withheld, since this process leads no more", a.host),
+			"nothing is to be done: the one that leads asks for the token")
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 
 // definition judges a definition by itself. What a ProviderToken fills in is still open.
 func (r *repository) definition(ctx context.Context, d manifest.Document, path string, spec v1alpha1.ProviderDefinition, namespace string) {
-	def, problem, err := r.finder.Define(ctx, spec, namespace)
+	def, problem, err := r.finder.Define(ctx, &spec, namespace)
 	switch {
 	case err != nil:
 		return // a reference that is not of the right shape is told elsewhere
@@ -179,7 +179,7 @@ func (r *repository) blame(t tokenDocument, o source.Origin, parameters map[stri
 func everything(string) bool { return true }
 
 // resolveWith prefers a way in that signs its own assertion, as a Secret rarely holds one.
-func resolveWith(d provider.Definition, parameters map[string]string, has func(string) bool) (provider.Resolved, error) {
+func resolveWith(d *source.Definition, parameters map[string]string, has func(string) bool) (provider.Resolved, error) {
 	resolved, err := d.Resolve(parameters, func(name string) bool { return name != provider.CredAssertion && has(name) })
 	if err != nil {
 		return d.Resolve(parameters, has)

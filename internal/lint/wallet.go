@@ -66,7 +66,7 @@ func (r *repository) wallet(t tokenDocument, o source.Origin) wallet {
 
 // resolve is Definition.Resolve, or Provision where pt wants that. Where Secrets are not
 // among the files, they are believed to hold all that is wanted.
-func (w wallet) resolve(d provider.Definition, parameters map[string]string, pt v1alpha1.ProviderToken) (provider.Resolved, error) {
+func (w wallet) resolve(d *source.Definition, parameters map[string]string, pt v1alpha1.ProviderToken) (provider.Resolved, error) {
 	has := w.has
 	if !w.complete {
 		has = everything

@@ -54,10 +54,24 @@ type Record struct {
 	Frozen time.Time `json:"frozen,omitzero"`
 	// Probes is the number of refused logins since the first freeze.
 	Probes int `json:"probes,omitempty"`
-	// Worked is true when the last login worked. Those that follow are not written
-	// down by the process that knows it, so that another one must reckon with one of
-	// them that was refused right before.
+	// Worked is true when the last login worked, not counting those in Sent.
 	Worked bool `json:"worked,omitempty"`
+	// Tracked is true when all logins since then are in Sent. Where they are not, another
+	// process must reckon with one of them that was refused right before.
+	Tracked bool `json:"tracked,omitempty"`
+	// Sent are the last logins with a credential that worked.
+	Sent []Sent `json:"sent,omitempty"`
+}
+
+// Sent is a login whose outcome is told by the target that its token goes to.
+type Sent struct {
+	At time.Time `json:"at"`
+	// By is the process.
+	By string `json:"by"`
+	// Target (namespace/name) is where its token goes, and Held when the one in there had
+	// been issued.
+	Target string    `json:"target,omitempty"`
+	Held   time.Time `json:"held,omitzero"`
 }
 
 // Freeze is why and until when a login is not tried, and what to do; Until is zero when it may be.
@@ -86,6 +100,16 @@ func (r Record) At(now time.Time) Record {
 		}
 	}
 	r.Tries = tries
+	var sent []Sent
+	for _, l := range r.Sent {
+		if l.At.After(now) {
+			l.At = now
+		}
+		if now.Sub(l.At) < Window {
+			sent = append(sent, l)
+		}
+	}
+	r.Sent = sent
 	if latest := now.Add(FreezeMax); r.Frozen.After(latest) {
 		r.Frozen = latest
 	}
@@ -129,7 +153,7 @@ func (r Record) Refused(now time.Time, wasProven bool) Record {
 	if wasProven {
 		r.Tries = append(r.Tries, now)
 	}
-	r.Worked = false
+	r.Worked, r.Tracked, r.Sent = false, false, nil
 	if first {
 		r.Frozen = now.Add(Pause)
 		return r
@@ -137,6 +161,14 @@ func (r Record) Refused(now time.Time, wasProven bool) Record {
 	r.Frozen = now.Add(min(Window<<min(r.Probes, 16), FreezeMax))
 	r.Probes++
 	return r
+}
+
+// Reckoned is the record with what was sent and nobody knows the outcome of among the tries.
+func (r Record) Reckoned(unknown []time.Time, now time.Time) Record {
+	r.Tries = append(slices.Clone(r.Tries), unknown...)
+	slices.SortFunc(r.Tries, time.Time.Compare)
+	r.Worked, r.Tracked, r.Sent = false, false, nil
+	return r.At(now)
 }
 
 // Thawed is the record after a person said that the credential is right now. It allows

@@ -27,6 +27,8 @@ type Finder struct {
 	// Secrets reads credential Secrets.
 	Secrets Getter
 	Catalog *provider.Catalog
+	// Definitions remembers what was read; nil where that is not worth it.
+	Definitions *Definitions
 	// ClusterProviders and InlineProviders tell whether those may be used here.
 	ClusterProviders, InlineProviders bool
 }

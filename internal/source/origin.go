@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
@@ -22,8 +23,9 @@ type Origin struct {
 	Version string
 	// Vouched is true when the catalog or a ClusterTokenProvider stands for the
 	// whole endpoint, so that credentials need not name it themselves.
-	Vouched    bool
-	Definition provider.Definition
+	Vouched bool
+	// Definition is nil while there is none.
+	Definition *Definition
 	// Platform holds the credentials, where a ClusterTokenProvider does; nil otherwise.
 	Platform *v1alpha1.PlatformCredentials
 	// Allow says who may use them, and for what.
@@ -57,20 +59,20 @@ func (f Finder) Find(ctx context.Context, pt *v1alpha1.ProviderToken) (Origin, *
 	switch ref.Kind {
 	case v1alpha1.NamespacedProvider:
 		var tp v1alpha1.TokenProvider
-		if err := f.Objects.Get(ctx, client.ObjectKey{Namespace: pt.Namespace, Name: ref.Name}, &tp); err != nil {
+		if err := f.Objects.Get(ctx, client.ObjectKey{Namespace: pt.Namespace, Name: ref.Name}, &tp, client.UnsafeDisableDeepCopy); err != nil {
 			return missingProvider(err, ref, pt.Namespace)
 		}
-		return f.objectOrigin(ctx, ref, tp.Generation, tp.Spec, pt.Namespace)
+		return f.objectOrigin(ctx, ref, &tp.ObjectMeta, &tp.Spec)
 	case v1alpha1.ClusterProvider:
 		if !f.ClusterProviders {
 			return Origin{Kind: ref.Kind, Name: ref.Name}, stalled(v1alpha1.ReasonProviderUnavailableHere,
 				"this installation watches single namespaces and reads no ClusterTokenProvider; use a TokenProvider in this namespace instead"), nil
 		}
 		var ctp v1alpha1.ClusterTokenProvider
-		if err := f.Objects.Get(ctx, client.ObjectKey{Name: ref.Name}, &ctp); err != nil {
+		if err := f.Objects.Get(ctx, client.ObjectKey{Name: ref.Name}, &ctp, client.UnsafeDisableDeepCopy); err != nil {
 			return missingProvider(err, ref, "")
 		}
-		o, p, err := f.objectOrigin(ctx, ref, ctp.Generation, ctp.Spec.ProviderDefinition, "")
+		o, p, err := f.objectOrigin(ctx, ref, &ctp.ObjectMeta, &ctp.Spec.ProviderDefinition)
 		o.Platform, o.Allow = ctp.Spec.Credentials, ctp.Spec.Allow
 		return o, p, err
 	default:
@@ -80,13 +82,18 @@ func (f Finder) Find(ctx context.Context, pt *v1alpha1.ProviderToken) (Origin, *
 
 func (f Finder) builtinOrigin(ref *v1alpha1.ProviderReference) (Origin, *Problem, error) {
 	o := Origin{Kind: v1alpha1.BuiltinProvider, Name: ref.Name, Version: f.Catalog.Version(ref.Name), Vouched: true}
+	key := definitionKey{kind: v1alpha1.BuiltinProvider, name: ref.Name}
+	if o.Definition = f.Definitions.get(key, edition{}); o.Definition != nil {
+		return o, nil, nil
+	}
 	def, known := f.Catalog.Get(ref.Name)
 	if !known {
 		return o, stalled(v1alpha1.ReasonProviderNotFound, fmt.Sprintf(
 			"the catalog has no provider %q, only %s; correct providerRef.name, or set providerRef.kind to TokenProvider or ClusterTokenProvider",
 			ref.Name, strings.Join(f.Catalog.Names(), ", "))), nil
 	}
-	o.Definition = def
+	o.Definition = newDefinition(def, edition{})
+	f.Definitions.put(key, o.Definition)
 	return o, nil, nil
 }
 
@@ -98,20 +105,29 @@ func (f Finder) inlineOrigin(ctx context.Context, pt *v1alpha1.ProviderToken) (O
 	}
 	var p *Problem
 	var err error
-	o.Definition, p, err = f.Define(ctx, *pt.Spec.Provider, pt.Namespace)
+	o.Definition, p, err = f.Define(ctx, pt.Spec.Provider, pt.Namespace)
 	return o, p, err
 }
 
-func (f Finder) objectOrigin(ctx context.Context, ref *v1alpha1.ProviderReference, generation int64, spec v1alpha1.ProviderDefinition, namespace string) (Origin, *Problem, error) {
+func (f Finder) objectOrigin(ctx context.Context, ref *v1alpha1.ProviderReference, meta *metav1.ObjectMeta, spec *v1alpha1.ProviderDefinition) (Origin, *Problem, error) {
 	o := Origin{
 		Kind: ref.Kind, Name: ref.Name,
-		Version: strconv.FormatInt(generation, 10),
+		Version: strconv.FormatInt(meta.Generation, 10),
 		Vouched: ref.Kind == v1alpha1.ClusterProvider,
 	}
-	var p *Problem
-	var err error
-	o.Definition, p, err = f.Define(ctx, spec, namespace)
-	return o, p, err
+	bundle, p, err := f.bundle(ctx, spec, meta.Namespace)
+	if p != nil || err != nil {
+		return o, p, err
+	}
+	key := definitionKey{kind: ref.Kind, namespace: meta.Namespace, name: ref.Name}
+	e := edition{uid: meta.UID, resourceVersion: meta.ResourceVersion, bundle: bundle}
+	if o.Definition = f.Definitions.get(key, e); o.Definition != nil {
+		return o, nil, nil
+	}
+	if o.Definition, p = f.define(spec, e); p == nil {
+		f.Definitions.put(key, o.Definition)
+	}
+	return o, p, nil
 }
 
 // missingProvider tells a provider object that does not exist (yet) from an API server that does not answer.
@@ -132,31 +148,37 @@ func missingProvider(err error, ref *v1alpha1.ProviderReference, namespace strin
 	}, nil
 }
 
-// Define turns the API's form of a definition into the provider's, on top of its base.
-func (f Finder) Define(ctx context.Context, spec v1alpha1.ProviderDefinition, namespace string) (provider.Definition, *Problem, error) {
-	def, err := convert(spec)
+// Define turns the API's form of a definition into the provider's.
+func (f Finder) Define(ctx context.Context, spec *v1alpha1.ProviderDefinition, namespace string) (*Definition, *Problem, error) {
+	bundle, p, err := f.bundle(ctx, spec, namespace)
+	if p != nil || err != nil {
+		return nil, p, err
+	}
+	d, p := f.define(spec, edition{bundle: bundle})
+	return d, p, nil
+}
+
+// define turns the API's form of a definition into the provider's, on top of its base.
+func (f Finder) define(spec *v1alpha1.ProviderDefinition, e edition) (*Definition, *Problem) {
+	def, err := convert(*spec)
 	if err != nil {
-		return def, stalled(v1alpha1.ReasonInvalidProvider, err.Error()), nil
+		return nil, stalled(v1alpha1.ReasonInvalidProvider, err.Error())
 	}
 	if spec.CABundleRef != nil {
-		pem, p, err := f.caBundle(ctx, *spec.CABundleRef, namespace)
-		if p != nil || err != nil {
-			return def, p, err
-		}
-		def.CABundle = pem
+		def.CABundle = e.bundle
 	}
 	if spec.Base == "" {
-		return def, nil, nil
+		return newDefinition(def, e), nil
 	}
 	base, known := f.Catalog.Get(spec.Base)
 	if !known {
-		return def, stalled(v1alpha1.ReasonInvalidProvider, fmt.Sprintf(
-			"the catalog has no entry %q to start from, only %s; correct base", spec.Base, strings.Join(f.Catalog.Names(), ", "))), nil
+		return nil, stalled(v1alpha1.ReasonInvalidProvider, fmt.Sprintf(
+			"the catalog has no entry %q to start from, only %s; correct base", spec.Base, strings.Join(f.Catalog.Names(), ", ")))
 	}
 	if spec.Method != "" {
 		flat, err := base.WithMethod(spec.Method)
 		if err != nil {
-			return def, stalled(v1alpha1.ReasonInvalidProvider, err.Error()), nil
+			return nil, stalled(v1alpha1.ReasonInvalidProvider, err.Error())
 		}
 		base = flat
 	}
@@ -165,9 +187,17 @@ func (f Finder) Define(ctx context.Context, spec v1alpha1.ProviderDefinition, na
 		merged, err = merged.Fix(textMap(spec.Parameters))
 	}
 	if err != nil {
-		return def, stalled(v1alpha1.ReasonInvalidProvider, err.Error()), nil
+		return nil, stalled(v1alpha1.ReasonInvalidProvider, err.Error())
 	}
-	return merged, nil, nil
+	return newDefinition(merged, e), nil
+}
+
+// bundle is the content of the ConfigMap that a definition refers to; empty when it refers to none.
+func (f Finder) bundle(ctx context.Context, spec *v1alpha1.ProviderDefinition, namespace string) (string, *Problem, error) {
+	if spec.CABundleRef == nil {
+		return "", nil, nil
+	}
+	return f.caBundle(ctx, *spec.CABundleRef, namespace)
 }
 
 // caBundle reads a bundle out of a labelled ConfigMap.
@@ -180,7 +210,7 @@ func (f Finder) caBundle(ctx context.Context, ref v1alpha1.ConfigMapKeyReference
 		key = "ca.crt"
 	}
 	var cm corev1.ConfigMap
-	err := f.Objects.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, &cm)
+	err := f.Objects.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, &cm, client.UnsafeDisableDeepCopy)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return "", nil, fmt.Errorf("reading ConfigMap %s/%s: %w", namespace, ref.Name, err)
 	}

@@ -25,7 +25,7 @@ import (
 type Wallet struct {
 	Secrets    map[string]*corev1.Secret // by name; only those that exist and are bound to the provider
 	From       Location
-	Definition provider.Definition
+	Definition *Definition
 	// Made are credentials that were provisioned and are not in the cache yet.
 	Made provider.Credentials
 	// MadeHosts is what the Secret that they were made with lists in its annotation.
@@ -76,7 +76,7 @@ func (f Finder) Open(ctx context.Context, from Location, o Origin) (Wallet, *Pro
 // Secret is nil when there is none that is bound to the provider.
 func (f Finder) Secret(ctx context.Context, namespace, name string, o Origin) (*corev1.Secret, error) {
 	var s corev1.Secret
-	err := f.Secrets.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &s)
+	err := f.Secrets.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &s, client.UnsafeDisableDeepCopy)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil, fmt.Errorf("reading credential Secret %s: %w", name, err)
 	}
@@ -137,13 +137,13 @@ func (w Wallet) reader(name string) func(key string) ([]byte, bool) {
 // will stand for it.
 func (w Wallet) Has(canonical string) bool {
 	_, ok := w.Get(canonical)
-	return ok || w.promises(canonical)
+	return ok || w.Promises(canonical)
 }
 
 // Credentials are all that are there, by canonical name.
 func (w Wallet) Credentials() provider.Credentials {
 	c := provider.Credentials{}
-	for _, name := range w.Definition.CredentialNames() {
+	for _, name := range w.Definition.names {
 		if v, ok := w.Get(name); ok {
 			c[name] = v
 		}
@@ -156,9 +156,9 @@ func federated() []string {
 	return []string{provider.CredSubjectToken, provider.CredAssertion, provider.CredClientAssertion}
 }
 
-// promises tells whether a ServiceAccount may stand for a credential that no Secret
+// Promises tells whether a ServiceAccount may stand for a credential that no Secret
 // holds. Who has a key signs the grant's assertion with that.
-func (w Wallet) promises(canonical string) bool {
+func (w Wallet) Promises(canonical string) bool {
 	if w.From.ServiceAccount == nil || !slices.Contains(federated(), canonical) {
 		return false
 	}
@@ -184,7 +184,7 @@ func (w Wallet) Where(canonical string) (secret, key string) {
 
 // UnknownKey is the first remapped credential that the provider does not know.
 func (w Wallet) UnknownKey() *Problem {
-	known := w.Definition.CredentialNames()
+	known := w.Definition.names
 	for _, k := range w.From.Keys {
 		if !slices.Contains(known, string(k.Name)) {
 			return stalled(v1alpha1.ReasonInvalidCredentials, fmt.Sprintf(

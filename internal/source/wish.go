@@ -1,17 +1,29 @@
 package source
 
 import (
+	"maps"
+
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/schedule"
 )
 
-// Parameters are what pt fills into its provider's definition. The caller owns them.
+// Parameters are what pt fills into its provider's definition; nil for nothing.
 func Parameters(pt *v1alpha1.ProviderToken) map[string]string {
-	if ref := pt.Spec.ProviderRef; ref != nil && ref.Parameters != nil {
+	if ref := pt.Spec.ProviderRef; ref != nil {
 		return textMap(ref.Parameters)
 	}
-	return map[string]string{}
+	return nil
+}
+
+// WithMethod is parameters with that method, as a copy.
+func WithMethod(parameters map[string]string, name string) map[string]string {
+	all := maps.Clone(parameters)
+	if all == nil {
+		all = map[string]string{}
+	}
+	all["method"] = name
+	return all
 }
 
 // Wish is what pt asks for: the rest of the input is the caller's.

@@ -171,7 +171,7 @@ func (p *Plan) has(name string) bool {
 func (p *Plan) choose() error {
 	parameters := source.Parameters(p.pt)
 	if c := p.pt.Spec.Credentials; c != nil && c.Provision != nil && p.origin.Definition.Provisioning != nil {
-		parameters["method"] = p.origin.Definition.Provisioning.To
+		parameters = source.WithMethod(parameters, p.origin.Definition.Provisioning.To)
 	}
 	var err error
 	if p.resolved, err = p.origin.Definition.Resolve(parameters, p.has); err == nil {
@@ -207,9 +207,7 @@ func (p *Plan) likely(parameters map[string]string) (provider.Resolved, error) {
 		if parameters["method"] != "" {
 			break
 		}
-		chosen := maps.Clone(parameters)
-		chosen["method"] = m.Name
-		way, err := def.Resolve(chosen, func(name string) bool { return name != provider.CredAssertion || p.has(name) })
+		way, err := def.Resolve(source.WithMethod(parameters, m.Name), func(name string) bool { return name != provider.CredAssertion || p.has(name) })
 		if err == nil && slices.ContainsFunc(way.RequiredCredentials(), p.has) {
 			return way, nil
 		}
