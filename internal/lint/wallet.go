@@ -135,7 +135,7 @@ func (r *repository) maker(key types.NamespacedName) (*manifest.Document, made) 
 }
 
 // templated is a Secret that a controller will make, with keys whose values only it knows.
-func templated(object *unstructured.Unstructured, metadata []string, keys []string) *corev1.Secret {
+func templated(object *unstructured.Unstructured, metadata, keys []string) *corev1.Secret {
 	s := &corev1.Secret{Data: map[string][]byte{}}
 	s.Labels, _, _ = unstructured.NestedStringMap(object.Object, append(slices.Clone(metadata), "labels")...)
 	s.Annotations, _, _ = unstructured.NestedStringMap(object.Object, append(slices.Clone(metadata), "annotations")...)
