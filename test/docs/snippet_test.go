@@ -93,7 +93,7 @@ type command struct {
 func (s snippet) commands() []command {
 	var all []command
 	var pending string
-	for _, line := range strings.SplitSeq(s.text, "\n") {
+	for line := range strings.SplitSeq(s.text, "\n") {
 		if s.lang == "console" {
 			typed, is := strings.CutPrefix(line, "$ ")
 			if !is {
