@@ -223,8 +223,8 @@ func TestEveryInvariantIsHeldByATestThatThereIs(t *testing.T) {
 	known := map[string]string{}
 	cite := regexp.MustCompile("`([a-z]+): ([^`]+)`")
 	invariants := 0
-	for _, line := range strings.Split(page, "\n") {
-		row := regexp.MustCompile(`^\| ([0-9]+) \|`).FindStringSubmatch(line)
+	for line := range strings.SplitSeq(page, "\n") {
+		row := regexp.MustCompile(`^\| (\d+) \|`).FindStringSubmatch(line)
 		if row == nil {
 			continue
 		}

@@ -94,6 +94,7 @@ func kinds() []kind {
 		{regexp.MustCompile(`^make (bench|bench-report)\b`), place{elsewhere, "hack/bench has tests of its own; its figures are what these commands wrote"}},
 		{regexp.MustCompile(`^bin/bench\b|^hack/bench/`), place{elsewhere, "hack/bench"}},
 		{regexp.MustCompile(`^go tool pprof\b`), place{notRun, "needs the profiles that a long run leaves"}},
+		{regexp.MustCompile(`\.status\.servedBy`), place{elsewhere, "test/shards runs the documented split and join with real operators"}},
 		{regexp.MustCompile(`^curl .*ISSUER`), place{notRun, "asks the reader's own provider"}},
 	}
 }

@@ -93,7 +93,7 @@ type command struct {
 func (s snippet) commands() []command {
 	var all []command
 	var pending string
-	for _, line := range strings.Split(s.text, "\n") {
+	for line := range strings.SplitSeq(s.text, "\n") {
 		if s.lang == "console" {
 			typed, is := strings.CutPrefix(line, "$ ")
 			if !is {
@@ -114,19 +114,6 @@ func (s snippet) commands() []command {
 		pending = ""
 	}
 	return all
-}
-
-// inOrder is all snippets, page by page.
-func inOrder(all map[string]string) ([]snippet, error) {
-	var found []snippet
-	for _, page := range sorted(all) {
-		of, err := snippets(page, all[page])
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, of...)
-	}
-	return found, nil
 }
 
 func sorted[V any](m map[string]V) []string {

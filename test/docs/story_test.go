@@ -26,13 +26,13 @@ import (
 func (d *desk) characters(page string) (swaps map[string][]swap, resource string) {
 	GinkgoHelper()
 	sim := d.Sim
-	value := func(key, example, real string) swap {
-		return swap{key + ": " + example, key + ": " + strconv.Quote(real)}
+	value := func(key, example, own string) swap {
+		return swap{key + ": " + example, key + ": " + strconv.Quote(own)}
 	}
 	login := func(username, password string) []swap {
 		return []swap{value("username", "me@example.com", username), value("password", "replace-me", password)}
 	}
-	client := func(id, example, secret, secretExample string) []swap {
+	app := func(id, example, secret, secretExample string) []swap {
 		return []swap{value("client_secret", secretExample, secret), value("client_id", example, id)}
 	}
 	ca := "  caBundle: |\n" + indented(sim.CABundle(), "    ")
@@ -43,23 +43,23 @@ func (d *desk) characters(page string) (swaps map[string][]swap, resource string
 			"project.yaml": {value("project_id", "00000000-0000-0000-0000-000000000000", providersim.UP42ProjectID), value("project_api_key", "replace-me", providersim.UP42ProjectKey)},
 		}, sim.UP42.ResourceURL()
 	case "docs/tutorials/plantpredict.md":
-		return map[string][]swap{"client.yaml": client(providersim.PlantPredictClientID, "replace-me", providersim.PlantPredictClientSecret, "replace-me-too")}, sim.PlantPredict.ResourceURL()
+		return map[string][]swap{"client.yaml": app(providersim.PlantPredictClientID, "replace-me", providersim.PlantPredictClientSecret, "replace-me-too")}, sim.PlantPredict.ResourceURL()
 	case "docs/tutorials/spatiafi.md":
 		return map[string][]swap{
 			"login.yaml": login(providersim.SpatiaFiUsername, providersim.SpatiaFiPassword),
-			"app.yaml":   client(providersim.SpatiaFiClientID, "replace-me", providersim.SpatiaFiClientSecret, "replace-me-too"),
+			"app.yaml":   app(providersim.SpatiaFiClientID, "replace-me", providersim.SpatiaFiClientSecret, "replace-me-too"),
 		}, sim.SpatiaFi.ResourceURL()
 	case "docs/tutorials/any-oauth2-provider.md":
 		sim.Generic.SetDocument("/realm/.well-known/openid-configuration", fmt.Sprintf(`{"issuer": %q, "token_endpoint": %q}`, sim.Generic.IssuerURL(), sim.Generic.TokenURL()))
 		return map[string][]swap{
-			"client.yaml": append(client(providersim.KeycloakClientID, "reports", providersim.KeycloakClientSecret, "replace-me"),
+			"client.yaml": append(app(providersim.KeycloakClientID, "reports", providersim.KeycloakClientSecret, "replace-me"),
 				swap{"allowed-hosts: sso.example.com", "allowed-hosts: " + sim.Keycloak.Address()},
 				swap{"host: sso.example.com, realm: corp", `host: "` + sim.Keycloak.Address() + `", realm: ` + providersim.KeycloakRealm}),
 			"provider.yaml": {
 				{"issuerURL: https://sso.example.com/realms/corp   # its metadata name the token endpoint\n", "issuerURL: " + sim.Generic.IssuerURL() + "\n" + ca},
 				{"name: corp-sso", "name: " + d.Cluster("corp-sso")},
 			},
-			"orders.yaml": append(client(providersim.GenericClientID, "orders", providersim.GenericClientSecret, "replace-me"),
+			"orders.yaml": append(app(providersim.GenericClientID, "orders", providersim.GenericClientSecret, "replace-me"),
 				swap{"ClusterTokenProvider.corp-sso", "ClusterTokenProvider." + d.Cluster("corp-sso")}, swap{"name: corp-sso", "name: " + d.Cluster("corp-sso")}),
 		}, sim.Generic.ResourceURL()
 	}
