@@ -97,12 +97,13 @@ var _ = Describe("a ProviderToken", func() {
 
 	// counted makes five steady refreshes.
 	const refreshes = 5
-	counted := func(ctx context.Context, w *world, pt *v1alpha1.ProviderToken) (served, sent testworld.Requests) {
+	counted := func(ctx context.Context, w *world, pt *v1alpha1.ProviderToken) (served testworld.Requests) {
 		GinkgoHelper()
 		w.Ready(ctx, pt)
 		w.StepToRefresh(ctx, pt)
 		w.Settle(ctx, pt)
-		served, sent = server.ServedRequests(ctx), w.Requests.Snapshot()
+		served = server.ServedRequests(ctx)
+		sent := w.Requests.Snapshot()
 		for range refreshes {
 			w.StepToRefresh(ctx, pt)
 			w.Settle(ctx, pt)
@@ -113,13 +114,13 @@ var _ = Describe("a ProviderToken", func() {
 		Expect(served["PUT secrets"]).To(Equal(refreshes), "writes of the target")
 		Expect(served["PATCH providertokens"]).To(Equal(refreshes), "writes of status")
 		Expect(sent.Sum("GET")).To(BeZero(), "reads by the operator: %v", sent)
-		return served, sent
+		return served
 	}
 
 	It("counts API requests: a steady refresh is two writes and no read", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.Operator()
-		served, _ := counted(ctx, w, w.PlantPredict(ctx))
+		served := counted(ctx, w, w.PlantPredict(ctx))
 		Expect(served.Sum("POST", "PUT", "PATCH", "APPLY", "DELETE")).To(Equal(2*refreshes), "all writes: %v", served)
 	})
 
@@ -127,7 +128,7 @@ var _ = Describe("a ProviderToken", func() {
 		w := newWorld(ctx)
 		w.Operator()
 		w.Credentials(ctx, "spatiafi-login", map[string]string{"username": providersim.SpatiaFiUsername, "password": providersim.SpatiaFiPassword})
-		served, _ := counted(ctx, w, w.Create(ctx, w.Wanted("spatiafi-login")))
+		served := counted(ctx, w, w.Create(ctx, w.Wanted("spatiafi-login")))
 		Expect(served["PUT configmaps"]).To(Equal(refreshes), "records of the login")
 		Expect(served.Sum("POST", "PUT", "PATCH", "APPLY", "DELETE")).To(Equal(3*refreshes), "all writes: %v", served)
 	})

@@ -199,7 +199,7 @@ func (c *Client) target(req provider.Request, trust Trust) (*url.URL, error) {
 
 // outgoing is req as net/http wants it.
 func (c *Client) outgoing(ctx context.Context, req provider.Request) (*http.Request, error) {
-	outgoing, err := http.NewRequestWithContext(ctx, req.Method, req.URL, nil)
+	outgoing, err := http.NewRequestWithContext(ctx, req.Method, req.URL, http.NoBody)
 	if err != nil {
 		return nil, &provider.Error{
 			Kind:    provider.Input,
