@@ -143,14 +143,20 @@ func fragments() map[string]string {
 	return map[string]string{
 		"docs/formats.md: scrape_configs":            "configuration of Prometheus: make formats",
 		"docs/formats.md: name":                      "configuration of Envoy: test/formats",
-		"docs/gitops.md: components":                 "a line of the kustomization that installs Argo CD: test/gitops builds the component",
 		"docs/gitops.md: kind Deployment":            "the head of a Deployment, to show its annotation: make e2e-argocd applies a whole one",
-		"docs/least-privilege.md: patches":           "a patch for an overlay: built below",
 		"docs/scaling.md: kind ClusterTokenProvider": "the limits of a definition, to show where they go",
 		"docs/lint.md: run":                          "a step of a CI workflow, to show where the command goes",
 		"docs/alerts.md: inhibit_rules":              "configuration of Alertmanager",
 		"docs/scaling.md: metadata":                  "what a ProviderToken gets to move to a shard: test/shards",
 		"docs/propagation.md: status":                "what status shows: internal/controller",
+	}
+}
+
+// bases are what a block that is a part of a kustomization is built with.
+func bases() map[string]string {
+	return map[string]string{
+		"docs/gitops.md: components":       "resources:\n- argocd-cm.yaml\n",
+		"docs/least-privilege.md: patches": "resources:\n- ../config/default\n",
 	}
 }
 
