@@ -17,6 +17,13 @@ FUZZ_SECONDS ?= 10
 # How often "make crash" kills the operator, and the seed of its plans (a new one when empty).
 CRASHES ?= 300
 SEED ?=
+# How often "make microbench" runs each benchmark; benchstat wants at least 6.
+COUNT ?= 6
+# What "make bench" measures (see "bin/bench --help"), and further flags of bin/bench.
+BENCH ?= 3000x300s
+BENCHFLAGS ?=
+# The scenarios of docs/benchmarks.md.
+REPORT ?= 300x90s 1000x300s 3000x300s 10000x300s restart foreign-secrets fairness outage
 # Further flags of go test, such as -count=1 or -v.
 TESTFLAGS ?=
 # The smallest coverage of each pure package, in percent.
@@ -24,7 +31,7 @@ COVERAGE ?= 90
 
 pure := token provider exchange schedule target consent
 # Modules of their own, with tests of their own: what they need is none of the operator's.
-modules := hack/image test/crash test/faults test/gitops test/recipes test/formats
+modules := hack/image test/alerts test/crash test/faults test/gitops test/recipes test/formats hack/bench
 # The race detector needs a C compiler; CGO_ENABLED is 0 where Go finds none.
 race := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
@@ -42,7 +49,11 @@ build: ## Build bin/manager.
 
 .PHONY: plugin
 plugin: ## Build bin/kubectl-providertoken; on the PATH, kubectl knows it as "kubectl providertoken".
-	go build -trimpath -buildvcs=false -o bin/kubectl-providertoken ./cmd/kubectl-providertoken
+	go build -trimpath -buildvcs=false -ldflags='-s -w -X main.version=$(VERSION)' -o bin/kubectl-providertoken ./cmd/kubectl-providertoken
+
+.PHONY: krew
+krew: ## Build the plugin's archives for Linux, macOS and Windows into bin/krew, and the manifest for krew with their checksums.
+	go run -buildvcs=false ./hack/krew -version '$(VERSION)' -o bin/krew
 
 .PHONY: demo
 demo: build ## Show the operator at work against simulated providers; DEMO_SECONDS=n ends it by itself.
@@ -82,6 +93,18 @@ crash: ## Kill the operator CRASHES times in all, at every step and at random, u
 	assets=$$(hack/kube.sh) && cd test/crash && KUBEBUILDER_ASSETS=$$assets CRASHES=$(CRASHES) SEED=$(SEED) GOWORK=off \
 		go test -tags crash -count=1 -run NoCrash -parallel 8 -v -timeout 2h .
 
+.PHONY: bench
+bench: build bin/bench ## Measure what tokens cost: API requests, CPU, memory, lateness; BENCH=scenario (3000x300s: six minutes; 300x90s, restart, smoke, …).
+	@assets=$$(hack/kube.sh) && KUBEBUILDER_ASSETS=$$assets exec bin/bench $(BENCHFLAGS) $(BENCH)
+
+.PHONY: bin/bench
+bin/bench:
+	@GOWORK=off go -C hack/bench build -buildvcs=false -o ../../bin/bench .
+
+.PHONY: bench-report
+bench-report: ## Run every benchmark on a quiet machine (half an hour), and write docs/benchmarks.md with its plots.
+	@$(MAKE) --no-print-directory bench BENCH='$(REPORT)' BENCHFLAGS='--out docs/benchmarks --report docs/benchmarks.md $(BENCHFLAGS)'
+
 .PHONY: faults
 faults: ## Put providers through every fault again, and write what is seen into docs/faults.md.
 	assets=$$(hack/kube.sh) && cd test/faults && KUBEBUILDER_ASSETS=$$assets GOWORK=off go test -count=1 ./providers -args -update
@@ -89,6 +112,18 @@ faults: ## Put providers through every fault again, and write what is seen into 
 .PHONY: formats
 formats: ## Let the programs that docs/formats.md is for read what the operator writes.
 	hack/formats.sh
+
+.PHONY: microbench
+microbench: ## Measure decode, render, observe, schedule, the exchange scheduler and reconciles, COUNT times each: input for benchstat.
+	@go test -run='^$$' -bench=. -count=$(COUNT) $(TESTFLAGS) ./internal/provider ./internal/target ./internal/schedule ./internal/exchange ./internal/controller
+
+.PHONY: alerts
+alerts: ## Check the alert rules with promtool, and play what lets each fire, and what does not.
+	hack/alerts.sh
+
+.PHONY: pictures
+pictures: ## Let a real Prometheus look at the demo while its providers fail, and draw docs/images from what it saw.
+	hack/pictures.sh
 
 .PHONY: cover
 cover: ## Check that the pure packages' tests cover at least COVERAGE percent.

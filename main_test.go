@@ -10,7 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
+
+	"github.com/providertoken/operator/api/v1alpha1"
 )
 
 func noEnv(string) string { return "" }
@@ -56,8 +59,27 @@ func TestTheAPIServersAddressesAreKnown(t *testing.T) {
 }
 
 func TestShardsHaveLeasesOfTheirOwn(t *testing.T) {
-	if leaseName("") == leaseName("shard=a") || leaseName("shard=a") == leaseName("shard=b") {
-		t.Error("two shards share a lease")
+	names := map[string]string{}
+	for _, selector := range []string{"", "shard=a", "shard=b", "shard notin (b)", v1alpha1.ShardLabel + "=a", v1alpha1.ShardLabel + "=b", v1alpha1.ShardLabel + "=A_b", v1alpha1.ShardLabel + " in (a,b)", v1alpha1.ShardLabel + "=a,team=x"} {
+		name := leaseName(selector)
+		if len(validation.IsDNS1123Subdomain(name)) > 0 {
+			t.Errorf("%q: %q is no name of a Lease", selector, name)
+		}
+		if other, taken := names[name]; taken {
+			t.Errorf("%q and %q share a Lease", selector, other)
+		}
+		names[name] = selector
+	}
+	if got := leaseName(v1alpha1.ShardLabel + "=b"); got != "providertoken-operator-shard-b" {
+		t.Errorf("a shard's Lease is %q, which docs/scaling.md names otherwise", got)
+	}
+}
+
+func TestWhoeverTakesTheRestHasOneLeaseWhateverTheOthersAre(t *testing.T) {
+	for _, selector := range []string{"!" + v1alpha1.ShardLabel, v1alpha1.ShardLabel + "!=b", v1alpha1.ShardLabel + " notin (b)", v1alpha1.ShardLabel + " notin (b,c)"} {
+		if got, want := leaseName(selector), leaseName(""); got != want {
+			t.Errorf("%q: %q, want %q", selector, got, want)
+		}
 	}
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Writes everything that is generated into the given tree: from the Go sources deep
 # copies beside the API types, CRDs, and the manager's ClusterRole; from its Lua
-# files the patch for Argo CD's settings; from the catalog a page for each provider.
+# files the patch for Argo CD's settings; from the catalog a page for each provider; the
+# dashboard; the page of every reason; from the API types' comments and rules docs/api.md.
 #
 #   hack/generate.sh DIRECTORY
 set -euo pipefail
@@ -22,3 +23,5 @@ crd_ref_docs=$(hack/tool.sh crd-ref-docs)
 patch=$(go run -buildvcs=false ./hack/argocd config/argocd)
 printf '%s\n' "$patch" >"$into/config/argocd/argocd-cm.yaml"
 go run -buildvcs=false ./hack/docs "$into/docs/providers"
+go run -buildvcs=false ./hack/dashboard "$into"
+go run -buildvcs=false ./hack/troubleshooting "$into"

@@ -89,6 +89,8 @@ for role in rbac/role rbac/cluster_role rbac/own_namespace_role metrics/auth_rol
 	part "$role.yaml" rules "rules/${role##*/}.yaml"
 done
 part credential-policy/policy.yaml spec credential_policy.yaml
+part prometheus/prometheus_rule.yaml spec prometheus_rule.yaml
+cp config/grafana/providertoken.json "$scratch/chart/files/dashboard.json"
 part propagation/role.yaml rules rules/propagation_role.yaml
 part propagation/policy.yaml spec propagation_policy.yaml
 part workload-identity/role.yaml rules rules/workload_identity_role.yaml

@@ -422,6 +422,10 @@ type ProviderTokenStatus struct {
 	// operator does that.
 	// +optional
 	Propagation *PropagationStatus `json:"propagation,omitempty"`
+	// credentialExpiresAt is when the credential ends, as the annotation
+	// providertoken.dev/credential-expires-at of its Secret says; the first of several.
+	// +optional
+	CredentialExpiresAt *metav1.Time `json:"credentialExpiresAt,omitempty"`
 	// failure is present while the token cannot be replaced.
 	// +optional
 	Failure *FailureStatus `json:"failure,omitempty"`
@@ -429,6 +433,12 @@ type ProviderTokenStatus struct {
 	// providertoken.dev/refresh-requested-at that was served.
 	// +optional
 	RefreshHandled string `json:"refreshHandled,omitempty"`
+	// servedBy is the operator that works on this ProviderToken: the namespace and name of
+	// its Lease. Another one that selects it, too, leaves it alone as long as the token is
+	// replaced in time.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	ServedBy string `json:"servedBy,omitempty"`
 }
 
 // TokenStatus describes a token without telling it.
@@ -498,7 +508,10 @@ type FailureStatus struct {
 // +kubebuilder:printcolumn:name="Refresh",type=string,JSONPath=`.status.refreshAt`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Secret",type=string,priority=1,JSONPath=`.status.secretName`
+// +kubebuilder:printcolumn:name="Served by",type=string,priority=1,JSONPath=`.status.servedBy`
+// +kubebuilder:printcolumn:name="Credential-Expires",type=string,priority=1,JSONPath=`.status.credentialExpiresAt`
 // +kubebuilder:printcolumn:name="Failure",type=string,priority=1,JSONPath=`.status.failure.reason`
+// +kubebuilder:printcolumn:name="Failing",type=date,priority=1,JSONPath=`.status.failure.since`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="has(self.spec.provider) ? self.metadata.name.size() <= 49 : true",message="a ProviderToken with a provider of its own must have a name of at most 49 characters, so that a credential Secret's label can hold it"
 // +kubebuilder:validation:XValidation:rule="(has(self.spec.target) && has(self.spec.target.secretName) ? self.spec.target.secretName : self.metadata.name) == (has(oldSelf.spec.target) && has(oldSelf.spec.target.secretName) ? oldSelf.spec.target.secretName : oldSelf.metadata.name)",message="target.secretName cannot be changed: create another ProviderToken for the new name, move the workloads, then delete this one"

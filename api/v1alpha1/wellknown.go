@@ -25,8 +25,19 @@ const (
 	// RefreshRequestedAtAnnotation on a ProviderToken asks for one refresh each
 	// time its value changes. Any value will do; an instant is customary.
 	RefreshRequestedAtAnnotation = "providertoken.dev/refresh-requested-at"
+	// CredentialExpiresAtAnnotation on a credential Secret says when what is in it ends,
+	// RFC 3339: a client secret, a certificate, a password that must be changed. The
+	// operator cannot know it, and warns before.
+	CredentialExpiresAtAnnotation = "providertoken.dev/credential-expires-at"
+	// SeverityLabel on a ProviderToken is how severe an alert about it is: critical,
+	// warning (also for every other value, and without the label) or info.
+	SeverityLabel = "providertoken.dev/severity"
 	// CABundleLabel on a ConfigMap lets provider definitions refer to it.
 	CABundleLabel = "providertoken.dev/ca-bundle"
+	// ShardLabel on a ProviderToken says which of several operators works on it, each of
+	// which runs with --watch-label-selector. It is copied onto the target, so that an
+	// operator that selects by this label alone watches no other operator's targets.
+	ShardLabel = "providertoken.dev/shard"
 	// MountsLabel on a pod asks that it be told at once when a target Secret that it
 	// mounts changes, where the operator runs with --propagation. The value is the
 	// name of the Secret; when empty, all targets that the pod mounts.
@@ -128,6 +139,12 @@ const (
 	ReasonProviderMisconfigured    = "ProviderMisconfigured"
 	ReasonLifetimeTooShort         = "LifetimeTooShort"
 	ReasonOperatorStateUnavailable = "OperatorStateUnavailable"
+	// ReasonCredentialExpiresSoon: the credential works, but its Secret says that it ends within 14 days.
+	ReasonCredentialExpiresSoon = "CredentialExpiresSoon"
+	// ReasonCredentialExpired: its Secret says that the credential has ended. Whether it has, the provider decides.
+	ReasonCredentialExpired = "CredentialExpired"
+	// ReasonCredentialExpiryUnreadable: the annotation providertoken.dev/credential-expires-at is not an instant.
+	ReasonCredentialExpiryUnreadable = "CredentialExpiryUnreadable"
 	// ReasonNotAllowed: the ClusterTokenProvider does not let this namespace use its
 	// credentials, or not for what is asked.
 	ReasonNotAllowed = "NotAllowed"
@@ -149,4 +166,6 @@ const (
 	ReasonProvisioningUnknown = "ProvisioningOutcomeUnknown"
 	ReasonPodReadsOnce        = "PodReadsTokenOnce"
 	ReasonPropagationFailed   = "PropagationFailed"
+	// ReasonServedByAnother: two operators select the same ProviderToken.
+	ReasonServedByAnother = "ServedByAnother"
 )

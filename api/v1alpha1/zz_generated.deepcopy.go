@@ -627,6 +627,10 @@ func (in *ProviderTokenStatus) DeepCopyInto(out *ProviderTokenStatus) {
 		*out = new(PropagationStatus)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.CredentialExpiresAt != nil {
+		in, out := &in.CredentialExpiresAt, &out.CredentialExpiresAt
+		*out = (*in).DeepCopy()
+	}
 	if in.Failure != nil {
 		in, out := &in.Failure, &out.Failure
 		*out = new(FailureStatus)

@@ -5,20 +5,13 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-func TestBarIsAlwaysAsWideAsAsked(t *testing.T) {
-	for share, full := range map[float64]int{0: 0, 0.04: 0, 0.5: 5, 0.96: 10, 1: 10} {
-		got := bar(share, 10)
-		if n := strings.Count(got, "█"); n != full || len([]rune(got)) != 10 {
-			t.Errorf("bar(%v) = %s", share, got)
-		}
-	}
-}
+	"github.com/providertoken/operator/internal/terminal"
+)
 
 func TestTheTableIsDrawnOverItself(t *testing.T) {
 	var out bytes.Buffer
-	d := &display{out: &out, live: true}
+	d := &display{Screen: &terminal.Screen{Out: &out, Live: true}}
 	lines := []line{{provider: "up42", state: stateReady, fingerprint: "0123abcd", left: 10 * time.Second, life: 30 * time.Second, refreshes: 2, calls: 3}}
 	d.update(lines)
 	drawn := strings.Count(out.String(), "\n")
@@ -31,7 +24,7 @@ func TestTheTableIsDrawnOverItself(t *testing.T) {
 
 func TestWithoutATerminalEveryChangeIsALineWithoutEscapes(t *testing.T) {
 	var out bytes.Buffer
-	d := &display{out: &out, start: time.Now()}
+	d := &display{Screen: &terminal.Screen{Out: &out}, start: time.Now()}
 	d.update([]line{{provider: "up42"}})
 	if out.Len() != 0 {
 		t.Errorf("update wrote %q", out.String())
@@ -39,13 +32,5 @@ func TestWithoutATerminalEveryChangeIsALineWithoutEscapes(t *testing.T) {
 	d.change("up42", "token %s", "0123abcd")
 	if got := out.String(); strings.Contains(got, "\x1b") || strings.Count(got, "\n") != 1 {
 		t.Errorf("change wrote %q", got)
-	}
-}
-
-func TestPadKeepsColumns(t *testing.T) {
-	for in, want := range map[string]string{"ab": "ab  ", "abcd": "abcd", "abcde": "abc…", "äöüß": "äöüß"} {
-		if got := pad(in, 4); got != want {
-			t.Errorf("pad(%q) = %q, want %q", in, got, want)
-		}
 	}
 }

@@ -62,6 +62,11 @@ type options struct {
 	// install is the directory of what users install, manifests that of what is
 	// applied then.
 	install, manifests string
+	// metrics is a loopback address at which the manager serves metrics without TLS;
+	// any free one, with TLS, when empty.
+	metrics string
+	// trouble lets providers fail for a while, and the demo judge nothing.
+	trouble bool
 	// duration after which the demo ends by itself; zero: when interrupted.
 	duration time.Duration
 }
@@ -71,6 +76,8 @@ func parseOptions() (options, error) {
 	flag.StringVar(&o.manager, "manager", "bin/manager", "the manager's binary")
 	flag.StringVar(&o.install, "install", "dist", "the directory of crds.yaml and install.yaml")
 	flag.StringVar(&o.manifests, "manifests", "hack/demo/manifests", "the directory of manifests to apply")
+	flag.StringVar(&o.metrics, "metrics", "", "loopback `address` of the manager's metrics, without TLS, for a Prometheus of your own")
+	flag.BoolVar(&o.trouble, "trouble", false, "let providers fail for a while, for something to see in the metrics")
 	flag.Parse()
 	o.assets = os.Getenv("KUBEBUILDER_ASSETS")
 	if o.assets == "" {
@@ -164,7 +171,7 @@ func (s stage) play(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.display.say("the manager is ready; its log: %s", manager.log)
+	s.display.say("the manager is ready; its log: %s, and its audit log beside it", manager.log)
 
 	ways := waysIn(sim)
 	config, err := plane.rest()
@@ -179,6 +186,12 @@ func (s stage) play(ctx context.Context) (err error) {
 		return err
 	}
 	s.hint(plane.kubeconfig)
+	if s.trouble {
+		for _, t := range program() {
+			s.display.say("trouble: in %s %s", t.at, t.what)
+		}
+		go troubles(ctx, sim)
+	}
 	return s.watch(ctx, watcher, append(plane.processes, manager))
 }
 
@@ -198,15 +211,21 @@ func (s stage) startManager(ctx context.Context, plane *controlPlane) (*process,
 	if err != nil {
 		return nil, err
 	}
-	manager, err := startProcess(s.directory, s.manager,
+	metrics := []string{"--metrics-bind-address=" + addresses[0]}
+	if s.metrics != "" {
+		metrics = []string{"--metrics-bind-address=" + s.metrics, "--metrics-secure=false"}
+	}
+	manager, err := startProcess(s.directory, s.manager, append(metrics,
 		"--kubeconfig="+plane.managerKubeconfig,
 		"--operator-namespace="+operatorNamespace,
 		"--leader-elect=false",
 		"--allow-networks=127.0.0.0/8", // where the simulated providers are
 		"--cluster-name=demo",
-		"--metrics-bind-address="+addresses[0],
 		"--health-probe-bind-address="+addresses[1],
-	)
+		// For people; in a cluster it is JSON.
+		"--zap-encoder=console", "--zap-time-encoding=rfc3339",
+		"--audit-log="+filepath.Join(s.directory, "audit.log"),
+	)...)
 	if err != nil {
 		return nil, err
 	}
@@ -265,8 +284,10 @@ func (s stage) watch(ctx context.Context, o *observer, processes []*process) err
 	if err := o.run(observed, processes...); err != nil {
 		return err
 	}
-	s.display.erase()
 	s.display.table(o.lines(time.Now()))
+	if s.trouble {
+		return nil
+	}
 	if err := lapsesOf(o.ledgers); err != nil {
 		return err
 	}
@@ -279,7 +300,7 @@ func (s stage) watch(ctx context.Context, o *observer, processes []*process) err
 	if err := shortOf(o.ledgers, wantedRefreshes); err != nil {
 		return err
 	}
-	s.display.drawn = 0
+	s.display.Keep()
 	s.display.say("in %s every token was refreshed at least %d times, and %d looks at all Secrets found none with an expired one",
 		seconds(time.Since(began)), wantedRefreshes, o.samples)
 	return nil

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/guide"
 	"github.com/providertoken/operator/internal/provider"
 )
 
@@ -95,9 +96,9 @@ func objects(t *testing.T, sample string) (corev1.Secret, v1alpha1.ProviderToken
 
 func TestSamplesFitTheirDefinitionAndEachOther(t *testing.T) {
 	for _, e := range entries(t) {
-		for _, w := range e.ways {
-			t.Run(strings.TrimSuffix(e.name+"/"+w.method, "/"), func(t *testing.T) {
-				sample, err := w.sample()
+		for _, w := range e.ways() {
+			t.Run(strings.TrimSuffix(e.Name+"/"+w.Method, "/"), func(t *testing.T) {
+				sample, err := w.Sample()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -105,14 +106,14 @@ func TestSamplesFitTheirDefinitionAndEachOther(t *testing.T) {
 					t.Fatal("the page does not hold the sample")
 				}
 				secret, pt := objects(t, sample)
-				if got := secret.Labels[v1alpha1.CredentialsForLabel]; got != e.name || pt.Spec.ProviderRef.Name != e.name {
+				if got := secret.Labels[v1alpha1.CredentialsForLabel]; got != e.Name || pt.Spec.ProviderRef.Name != e.Name {
 					t.Errorf("the Secret is for %q, the ProviderToken refers to %q", got, pt.Spec.ProviderRef.Name)
 				}
 				if pt.Spec.Credentials.SecretName != secret.Name {
 					t.Errorf("the ProviderToken reads %s, and there is %s", pt.Spec.Credentials.SecretName, secret.Name)
 				}
-				resolved := resolve(t, e.definition, secret, pt)
-				if resolved.Method != w.method {
+				resolved := resolve(t, e.Definition, secret, pt)
+				if resolved.Method != w.Method {
 					t.Errorf("it resolves to the method %q", resolved.Method)
 				}
 				host := strings.TrimSuffix(resolved.Host(), ":443")
@@ -146,14 +147,14 @@ func resolve(t *testing.T, d provider.Definition, secret corev1.Secret, pt v1alp
 
 func TestSamplesHoldNothingThatCouldBeASecret(t *testing.T) {
 	for _, e := range entries(t) {
-		for _, w := range e.ways {
-			data, err := w.sampleData()
+		for _, w := range e.ways() {
+			data, err := w.Data(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for key, value := range data {
-				if !strings.Contains(value, placeholder) {
-					t.Errorf("%s: %s is %q", e.name, key, value)
+				if !strings.Contains(value, guide.Placeholder) {
+					t.Errorf("%s: %s is %q", e.Name, key, value)
 				}
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/rotation"
+	"github.com/providertoken/operator/internal/source"
 	"github.com/providertoken/operator/internal/token"
 	"github.com/providertoken/operator/internal/workload"
 )
@@ -53,6 +54,10 @@ type attempt struct {
 	expires, replaces time.Time
 	// knows is how many attempts had ended when this one was decided.
 	knows uint64
+	// origin and sources are what the audit log tells of it, and exchange the one under way.
+	origin   string
+	sources  provenance
+	exchange *exchangeRecord
 	// rotation is set where the refresh token is itself the credential.
 	rotation *rotation.Want
 }
@@ -69,11 +74,21 @@ func (r *Reconciler) pursue(ctx context.Context, f *facts) error {
 	if err := r.probe(ctx, f); err != nil || f.unwritable != nil {
 		return err
 	}
+	if f.unseen { // the rehearsal did not show that there is no target
+		if err := r.observeLive(ctx, f); err != nil {
+			return err
+		}
+		if err := r.publish(ctx, f); err != nil {
+			return err
+		}
+		return r.pursue(ctx, f)
+	}
 	a := &attempt{
-		r: r, name: f.name, uid: f.pt.UID, label: f.origin.label(),
+		r: r, name: f.name, uid: f.pt.UID, label: f.origin.Label(),
 		res: f.resolved, trust: f.trust, input: f.ask(), identity: f.identity,
 		inputs: f.inputs, basis: f.basis(), request: f.request(),
 		target: types.NamespacedName{Namespace: f.pt.Namespace, Name: f.pt.TargetName()},
+		origin: f.origin.BoundTo(), sources: f.sources,
 		issuer: f.issuer, provisioning: f.provisioning, rotation: f.rotationWant(), knows: f.mem.verdicts,
 	}
 	if f.live() {
@@ -127,7 +142,7 @@ func (r *Reconciler) run(uid types.UID) func(context.Context) exchange.Outcome {
 
 // wanted tells whether an exchange should be under way now.
 func (r *Reconciler) wanted(f *facts) bool {
-	if f.need() == "" || f.mem.minted != nil || f.pt.Spec.Suspend || f.blocked != nil || f.unwritable != nil {
+	if f.need() == "" || f.mem.minted != nil || f.pt.Spec.Suspend || f.blocked != nil || f.unwritable != nil || f.yields() {
 		return false
 	}
 	return (f.retryDue() || r.outage(f)) && f.turnAt().IsZero()
@@ -308,7 +323,7 @@ func (a *attempt) mint(ctx context.Context) verdict {
 // login tries username and password, which may lock the account: only with the
 // consent of the durable record of logins.
 func (a *attempt) login(ctx context.Context) verdict {
-	grant, frozen, err := a.r.Logins.Begin(ctx, a.res, a.input.Credentials, Use{Target: a.target, Held: a.replaces, Expires: a.expires})
+	grant, frozen, err := a.r.Logins.Begin(ctx, a.res, a.input.Credentials, Use{User: a.name, Target: a.target, Held: a.replaces, Expires: a.expires})
 	if err != nil {
 		a.r.Log.Error(err, "a login is held back", "providertoken", a.name)
 		return verdict{err: noRecord(err), ours: true}
@@ -329,6 +344,7 @@ func (a *attempt) login(ctx context.Context) verdict {
 		a.remember(got, token.Secret{})
 	case failed.Kind == provider.LoginDenied:
 		v.frozenUntil, err = grant.Refused(ctx)
+		a.r.Metrics.Froze(a.label)
 	default:
 		err = grant.Unanswered(ctx, failed.SentMaybe && failed.Status == 0)
 	}
@@ -440,15 +456,24 @@ func (a *attempt) send(ctx context.Context, in provider.RequestInput) (provider.
 			Kind: provider.Unavailable, Problem: "this process leads no more", Fix: "nothing is to be done: the one that leads asks for the token",
 		}
 	}
+	ctx = a.begin(ctx, in.RefreshToken)
 	answer, err := a.r.Exchanger.Do(ctx, req, a.trust)
 	if err != nil {
+		a.exchange.end(token.Token{}, typed(err))
 		return req, provider.Answer{}, typed(err)
 	}
+	a.exchange.status = answer.Status
 	return req, answer, nil
 }
 
 // judge reads a token out of an answer.
 func (a *attempt) judge(req provider.Request, answer provider.Answer) (token.Token, *provider.Error) {
+	got, failed := a.decode(req, answer)
+	a.exchange.end(got, failed)
+	return got, failed
+}
+
+func (a *attempt) decode(req provider.Request, answer provider.Answer) (token.Token, *provider.Error) {
 	got, err := a.res.Decode(req, answer)
 	if err != nil {
 		return token.Token{}, typed(err)
@@ -496,7 +521,7 @@ func typed(err error) *provider.Error {
 
 // sessionBasis is what a refresh token belongs to.
 func (a *attempt) sessionBasis() string {
-	return a.inputs + "|" + a.res.TokenURL + "|" + version(a.input.Credentials)
+	return a.inputs + "|" + a.res.TokenURL + "|" + source.Fingerprint(a.input.Credentials)
 }
 
 // refreshToken is the one to use, if it came with the same credentials and still works.

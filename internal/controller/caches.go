@@ -26,7 +26,7 @@ func CacheOptions(namespaces []string, shard labels.Selector) (cache.Options, er
 	}
 	return cache.Options{
 		DefaultNamespaces: byNamespace(namespaces),
-		DefaultTransform:  cache.TransformStripManagedFields(),
+		DefaultTransform:  slim,
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.ProviderToken{}: {Label: shard},
 			&corev1.ConfigMap{}:       {Label: bundles},
@@ -38,8 +38,12 @@ func CacheOptions(namespaces []string, shard labels.Selector) (cache.Options, er
 // API server: memory grows with what the operator uses, not with the cluster.
 // There are two, for credentials and for targets, since one label selector cannot
 // say "either".
-func NewSecretCache(cfg *rest.Config, scheme *runtime.Scheme, label string, namespaces []string) (*LabelCache, error) {
-	return newCache(cfg, scheme, namespaces, label, &corev1.Secret{}, cache.TransformStripManagedFields())
+func NewSecretCache(cfg *rest.Config, scheme *runtime.Scheme, label string, namespaces []string, further ...labels.Requirement) (*LabelCache, error) {
+	transform := slim
+	if label == v1alpha1.TargetLabel {
+		transform = slimTarget
+	}
+	return newCache(cfg, scheme, namespaces, label, &corev1.Secret{}, transform, further...)
 }
 
 // newPodCache makes a cache of the pods that ask to be told, with little of each.
@@ -47,11 +51,12 @@ func newPodCache(cfg *rest.Config, scheme *runtime.Scheme, namespaces []string) 
 	return newCache(cfg, scheme, namespaces, v1alpha1.MountsLabel, &corev1.Pod{}, propagation.Strip)
 }
 
-func newCache(cfg *rest.Config, scheme *runtime.Scheme, namespaces []string, label string, kind client.Object, transform toolscache.TransformFunc) (*LabelCache, error) {
+func newCache(cfg *rest.Config, scheme *runtime.Scheme, namespaces []string, label string, kind client.Object, transform toolscache.TransformFunc, further ...labels.Requirement) (*LabelCache, error) {
 	selector, err := exists(label)
 	if err != nil {
 		return nil, err
 	}
+	selector = selector.Add(further...)
 	c, err := cache.New(cfg, cache.Options{
 		Scheme:            scheme,
 		DefaultNamespaces: byNamespace(namespaces),

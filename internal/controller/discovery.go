@@ -10,6 +10,7 @@ import (
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
+	"github.com/providertoken/operator/internal/source"
 )
 
 // issuer is whose metadata tell a token endpoint, and how far it is trusted.
@@ -22,7 +23,7 @@ type issuer struct {
 
 // host of the issuer, with its port.
 func (i *issuer) host() string {
-	return provider.Resolved{Definition: provider.Definition{TokenURL: i.url}}.Host()
+	return source.HostOf(i.url)
 }
 
 // moved tells whether the metadata name an endpoint at another host than the issuer's,
@@ -112,13 +113,13 @@ func (r *Reconciler) discover(f *facts, w wallet) *problem {
 	if !f.resolved.NeedsDiscovery() {
 		return nil
 	}
-	vouched := f.origin.Vouched && !f.resolved.FreeHost
+	vouched := f.origin.Vouches(f.resolved)
 	f.issuer = &issuer{url: f.resolved.IssuerURL, trust: exchange.Trust{CABundle: f.resolved.CABundle, PublicOnly: !vouched}}
 	if !vouched {
 		f.issuer.namespace = f.pt.Namespace
 	}
-	if !vouched && !w.allows(f.issuer.host()) {
-		return hostProblem(f.issuer.host())
+	if !vouched && !w.Allows(f.issuer.host()) {
+		return sourceProblem(source.HostNotAllowed(f.issuer.host()))
 	}
 	known, ok := r.issuers.get(*f.issuer)
 	if !ok {
@@ -172,28 +173,9 @@ func (a *attempt) outdated(m provider.Metadata) bool {
 }
 
 func (a *attempt) fetchMetadata(ctx context.Context) (provider.Metadata, *provider.Error) {
-	urls, err := provider.MetadataURLs(a.issuer.url)
-	if err != nil {
-		return provider.Metadata{}, typed(err)
-	}
 	ctx, cancel := context.WithTimeout(ctx, patience(a.expires, a.r.Clock.Now()))
 	defer cancel()
-	var last *provider.Error
-	for _, u := range urls {
-		answer, err := a.r.Exchanger.Do(ctx, provider.MetadataRequest(u), a.issuer.trust)
-		if err != nil {
-			return provider.Metadata{}, typed(err)
-		}
-		metadata, err := provider.DecodeMetadata(a.issuer.url, answer)
-		if err == nil {
-			return metadata, nil
-		}
-		last = typed(err)
-		if !provider.NoMetadata(answer) {
-			break
-		}
-	}
-	return provider.Metadata{}, last
+	return source.ReadMetadata(ctx, a.r.Exchanger, a.issuer.url, a.issuer.trust)
 }
 
 // discoveryReason is empty for failures that pass.

@@ -20,6 +20,7 @@ import (
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/schedule"
+	"github.com/providertoken/operator/internal/source"
 	"github.com/providertoken/operator/internal/target"
 )
 
@@ -38,6 +39,8 @@ type facts struct {
 	origin      origin
 	resolved    provider.Resolved
 	credentials provider.Credentials
+	// sources are the Secrets that they are from, and what those say about their end.
+	sources provenance
 	// identity is the ServiceAccount whose token is a credential too; nil when there is none.
 	identity *identity
 	trust    exchange.Trust
@@ -55,6 +58,9 @@ type facts struct {
 	// have is the target as observed; nil when absent.
 	have *corev1.Secret
 	seen target.Observation
+	// unseen is true while the target must be read live before a token is asked for, and
+	// looked once it was.
+	unseen, looked bool
 	// lagging is true while the cache has not caught up with our own last write.
 	lagging bool
 	// held is the newest token known for this object, in the target or in memory;
@@ -64,10 +70,19 @@ type facts struct {
 	unwritable *problem
 	// repaired is true when this reconcile mended the target without a new token.
 	repaired bool
+	// refreshed is true when this reconcile wrote a new token.
+	refreshed bool
 
-	inputs string
-	policy schedule.Policy
+	inputs  string
+	policy  schedule.Policy
+	planned planned
+
+	// tenure is whether this operator serves the object, or another one that selects it, too.
+	tenure tenure
 }
+
+// planned is when a token is to be replaced, so that it is computed once.
+type planned struct{ issued, expires, at time.Time }
 
 // gather reads what the reconcile is about. It asks the caches; the API server
 // only where they cannot know.
@@ -77,7 +92,7 @@ func (r *Reconciler) gather(ctx context.Context, pt *v1alpha1.ProviderToken) (*f
 		pt:     pt,
 		name:   client.ObjectKeyFromObject(pt),
 		inputs: inputs(pt),
-		policy: policy(pt.Spec.Refresh),
+		policy: source.Policy(pt.Spec.Refresh),
 	}
 	f.mem = r.memory.of(f.name, pt.UID)
 	if last := f.mem.reported; last != nil {
@@ -96,6 +111,7 @@ func (r *Reconciler) gather(ctx context.Context, pt *v1alpha1.ProviderToken) (*f
 	if f.live() {
 		f.blocked = f.blocked.until(f.held.Token.ExpiresAt)
 	}
+	f.tenure = r.tenure(f)
 	return f, nil
 }
 
@@ -104,12 +120,13 @@ func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
 	if f.blocked = r.keepProvisioned(ctx, f); f.blocked != nil {
 		return nil
 	}
-	var err error
-	f.origin, f.blocked, err = r.findOrigin(ctx, f.pt)
-	if err != nil || f.blocked != nil {
+	found, p, err := r.finder().Find(ctx, f.pt)
+	f.origin, f.blocked = found, sourceProblem(p)
+	if err != nil || p != nil {
 		return err
 	}
-	if f.blocked, err = r.permit(ctx, f.pt, f.origin); err != nil || f.blocked != nil {
+	if p, err = r.finder().Permit(ctx, f.pt, f.origin); err != nil || p != nil {
+		f.blocked = sourceProblem(p)
 		return err
 	}
 	f.blocked, err = r.resolve(ctx, f)
@@ -118,10 +135,7 @@ func (r *Reconciler) prepare(ctx context.Context, f *facts) error {
 
 // resolve makes every choice that the definition leaves open, with the credentials that are there.
 func (r *Reconciler) resolve(ctx context.Context, f *facts) (*problem, error) {
-	parameters := map[string]string{}
-	if ref := f.pt.Spec.ProviderRef; ref != nil && ref.Parameters != nil {
-		parameters = textMap(ref.Parameters)
-	}
+	parameters := source.Parameters(f.pt)
 	if wantsProvisioning(f.pt) {
 		w, there, err := r.provisionedWallet(ctx, f)
 		if err != nil {
@@ -129,14 +143,14 @@ func (r *Reconciler) resolve(ctx context.Context, f *facts) (*problem, error) {
 		}
 		if there {
 			if step := f.origin.Definition.Provisioning; step != nil {
-				parameters["method"] = step.To
+				parameters = source.WithMethod(parameters, step.To)
 			}
 			return r.choose(f, w, parameters), nil
 		}
 	}
-	w, p, err := r.openWallet(ctx, sourceOf(f.pt, f.origin), f.origin)
+	w, p, err := r.finder().Open(ctx, source.LocationOf(f.pt, f.origin), f.origin)
 	if err != nil || p != nil {
-		return p, err
+		return sourceProblem(p), err
 	}
 	if wantsProvisioning(f.pt) {
 		return r.planProvisioning(f, w, parameters)
@@ -146,14 +160,16 @@ func (r *Reconciler) resolve(ctx context.Context, f *facts) (*problem, error) {
 
 // choose settles how a token is asked for with the credentials in w.
 func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *problem {
-	if p := w.unknownKey(); p != nil {
-		return p
+	if p := w.UnknownKey(); p != nil {
+		return sourceProblem(p)
 	}
-	var err error
-	if f.resolved, err = f.origin.Definition.Resolve(parameters, w.has); err != nil {
+	chosen, credentials, err := w.Resolve(parameters)
+	f.credentials = credentials
+	if err != nil {
 		return f.inputProblem(err)
 	}
-	f.credentials = w.credentials()
+	f.resolved = *chosen
+	f.sources = provenanceOf(w)
 	if p := r.discover(f, w); p != nil {
 		return p
 	}
@@ -163,19 +179,47 @@ func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *p
 	if p := f.trusted(w); p != nil || f.resolved.NeedsDiscovery() {
 		return p
 	}
-	// A request that cannot be made is found now, not in the queue.
-	if _, err := f.resolved.NewRequest(f.rehearsal()); err != nil {
-		return f.inputProblem(err)
+	// A request that cannot be made is found now, not in the queue. To sign for it takes long.
+	if this := f.rehearsed(chosen, w); this.chosen == nil || this != f.mem.rehearsed {
+		if _, err := f.resolved.NewRequest(f.rehearsal()); err != nil {
+			return f.inputProblem(err)
+		}
+		r.memory.update(f.pt.UID, func(m *recollection) { m.rehearsed = this })
 	}
 	return f.prepareRotation(w)
 }
 
+// rehearsed is what a request was made with that was not sent. The zero value is of none.
+type rehearsed struct {
+	chosen  *provider.Resolved
+	secrets string
+	inputs  string
+}
+
+// rehearsed is what a request would be made with now; zero where it depends on more than
+// that, as on the time, for a certificate expires.
+func (f *facts) rehearsed(chosen *provider.Resolved, w wallet) rehearsed {
+	_, certified := f.credentials[provider.CredCertificate]
+	if certified || f.issuer != nil || f.identity != nil || w.Made != nil {
+		return rehearsed{}
+	}
+	var secrets strings.Builder
+	for _, name := range w.From.Names() {
+		s := w.Secrets[name]
+		if s == nil || s.ResourceVersion == "" {
+			return rehearsed{}
+		}
+		secrets.WriteString(string(s.UID) + "/" + s.ResourceVersion + " ")
+	}
+	return rehearsed{chosen, secrets.String(), f.inputs}
+}
+
 // trusted decides whether the credentials may be sent to the endpoint, and how far it is trusted.
 func (f *facts) trusted(w wallet) *problem {
-	f.vouched = f.origin.Vouched && !f.resolved.FreeHost && !f.issuer.moved(f.resolved)
+	f.vouched = f.origin.Vouches(f.resolved) && !f.issuer.moved(f.resolved)
 	f.trust = exchange.Trust{CABundle: f.resolved.CABundle, PublicOnly: !f.vouched}
-	if !f.vouched && !w.allows(f.host()) {
-		return hostProblem(f.host())
+	if !f.vouched && !w.Allows(f.host()) {
+		return sourceProblem(source.HostNotAllowed(f.host()))
 	}
 	return nil
 }
@@ -186,12 +230,6 @@ func (f *facts) host() string {
 		return f.issuer.host()
 	}
 	return f.resolved.Host()
-}
-
-func hostProblem(host string) *problem {
-	return providerProblem(v1alpha1.ReasonHostNotAllowed, fmt.Sprintf(
-		"every credential Secret must name %s in its annotation %s before its content is sent there",
-		host, v1alpha1.AllowedHostsAnnotation))
 }
 
 // inputProblem is an *provider.Error of kind Input found before an exchange.
@@ -205,19 +243,14 @@ func (f *facts) inputProblem(err error) *problem {
 
 // ask is what to ask the provider for, without a refresh token.
 func (f *facts) ask() provider.RequestInput {
-	return provider.RequestInput{
-		Credentials: f.credentials,
-		Scopes:      texts(f.pt.Spec.Scopes),
-		Audience:    f.pt.Spec.Audience,
-		Resources:   f.pt.Spec.Resources,
-		Now:         f.now,
-		ID:          "-",
-	}
+	in := source.Wish(f.pt)
+	in.Credentials, in.Now, in.ID = f.credentials, f.now, "-"
+	return in
 }
 
 // basis is what an attempt would be made with; another basis deserves another try.
 func (f *facts) basis() string {
-	return strings.Join([]string{f.inputs, string(f.origin.Kind), f.origin.Version, version(f.credentials), f.confirmation()}, "|")
+	return strings.Join([]string{f.inputs, string(f.origin.Kind), f.origin.Version, source.Fingerprint(f.credentials), f.confirmation()}, "|")
 }
 
 // confirmation is a person's consent to what cannot be undone, where that is in question:
@@ -234,23 +267,25 @@ func (r *Reconciler) observe(ctx context.Context, f *facts) error {
 	if err := target.Check(f.pt.Spec.Target); err != nil {
 		f.unwritable = targetProblem(err)
 	}
-	var cached corev1.Secret
-	key := client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()}
-	err := r.Targets.Get(ctx, key, &cached)
+	cached, lagging, err := r.cachedTarget(ctx, f)
 	switch {
+	case apierrors.IsNotFound(err) && r.absentForNow(f):
+		f.see(nil)
+		f.unseen = !f.mem.looked
+		return nil
 	case apierrors.IsNotFound(err):
 		// Absent, or there without our label, or the cache is late: only a live read can tell.
 		return r.observeLive(ctx, f)
 	case err != nil:
 		return fmt.Errorf("reading target Secret: %w", err)
 	}
-	if f.mem.published != nil && older(cached.ResourceVersion, f.mem.published.resourceVersion) {
+	if lagging {
 		f.lagging = true
-		f.have, f.seen = &cached, target.Observe(f.pt, &cached)
+		f.have, f.seen = cached, target.Observe(f.pt, cached)
 		f.held = &f.mem.published.content
 		return nil
 	}
-	f.see(&cached)
+	f.see(cached)
 	if f.mem.published == nil && !f.mem.looked && f.need() != "" {
 		// Before the first mint of an object in a process: another one may just have published.
 		return r.observeLive(ctx, f)
@@ -259,7 +294,42 @@ func (r *Reconciler) observe(ctx context.Context, f *facts) error {
 	return nil
 }
 
+// cachedTarget is the target in the cache, and whether that lags behind our own last
+// write. Then the echo of that write is awaited: said before the second look, so that it
+// cannot come between the two unheard.
+func (r *Reconciler) cachedTarget(ctx context.Context, f *facts) (cached *corev1.Secret, lagging bool, err error) {
+	key := client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()}
+	for range 2 {
+		cached = &corev1.Secret{}
+		// Nobody changes it: writes are merged into copies.
+		if err := r.Targets.Get(ctx, key, cached, client.UnsafeDisableDeepCopy); err != nil {
+			return nil, false, err
+		}
+		if f.mem.published == nil || !older(cached.ResourceVersion, f.mem.published.resourceVersion) {
+			return cached, false, nil
+		}
+		r.memory.update(f.pt.UID, func(m *recollection) { m.awaited = true })
+	}
+	return cached, true, nil
+}
+
+// absentForNow tells that a target which is not in the cache need not be looked for yet:
+// before a first token is asked for, the rehearsal of its creation finds it; and when
+// that token is there, its creation does. Both lead to a live read. So a first token
+// costs none, as a rule. Where status knows of a token, or another operator had it, the
+// target is there and the cache lacks it for some reason.
+func (r *Reconciler) absentForNow(f *facts) bool {
+	if f.mem.published != nil || f.unwritable != nil || f.pt.Status.Token != nil || f.pt.Status.ServedBy != "" && f.pt.Status.ServedBy != r.Identity {
+		return false
+	}
+	if f.mem.minted != nil {
+		return f.mem.looked
+	}
+	return f.mem.failure == nil && f.blocked == nil && !f.pt.Spec.Suspend && f.turnAt().IsZero()
+}
+
 func (r *Reconciler) observeLive(ctx context.Context, f *facts) error {
+	f.unseen, f.looked = false, true
 	live, err := r.Writer.Get(ctx, client.ObjectKey{Namespace: f.pt.Namespace, Name: f.pt.TargetName()})
 	if err != nil {
 		return fmt.Errorf("reading target Secret: %w", err)
@@ -318,11 +388,14 @@ func (f *facts) refreshAt() time.Time {
 	if f.held == nil {
 		return time.Time{}
 	}
-	return refreshAt(f.pt, f.held.Token.IssuedAt, f.held.Token.ExpiresAt)
+	if t := f.held.Token; f.planned.issued != t.IssuedAt || f.planned.expires != t.ExpiresAt {
+		f.planned = planned{t.IssuedAt, t.ExpiresAt, refreshAt(f.pt, t.IssuedAt, t.ExpiresAt)}
+	}
+	return f.planned.at
 }
 
 func refreshAt(pt *v1alpha1.ProviderToken, issued, expires time.Time) time.Time {
-	return schedule.RefreshAt(issued, expires, policy(pt.Spec.Refresh), schedule.Seed(string(pt.UID), issued))
+	return schedule.RefreshAt(issued, expires, source.Policy(pt.Spec.Refresh), schedule.Seed(string(pt.UID), issued))
 }
 
 // need is why a new token is wanted; empty when it is not.
@@ -385,17 +458,6 @@ func bounded(value string) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-func policy(p *v1alpha1.RefreshPolicy) schedule.Policy {
-	if p == nil {
-		return schedule.Policy{}
-	}
-	return schedule.Policy{
-		AtPercent:       int(p.AtPercent),
-		MinimumLead:     duration(p.MinimumLead),
-		MinimumInterval: duration(p.MinimumInterval),
-	}
-}
-
 // inputs is a versioned hash over what in the ProviderToken itself decides which
 // token it gets: no secrets, and nothing of the catalog or of provider objects,
 // whose change is used from the next refresh on.
@@ -407,7 +469,7 @@ func inputs(pt *v1alpha1.ProviderToken) string {
 		Scopes      []v1alpha1.Scope             `json:"scopes,omitempty"`
 		Audience    string                       `json:"audience,omitempty"`
 		Resources   []string                     `json:"resources,omitempty"`
-	}{pt.Spec.ProviderRef.DeepCopy(), pt.Spec.Provider.DeepCopy(), pt.Spec.Credentials, pt.Spec.Scopes, pt.Spec.Audience, pt.Spec.Resources}
+	}{shallow(pt.Spec.ProviderRef), shallow(pt.Spec.Provider), pt.Spec.Credentials, pt.Spec.Scopes, pt.Spec.Audience, pt.Spec.Resources}
 	if fixed.Ref != nil && fixed.Ref.Kind == "" {
 		fixed.Ref.Kind = v1alpha1.BuiltinProvider
 	}
@@ -420,4 +482,13 @@ func inputs(pt *v1alpha1.ProviderToken) string {
 	}
 	sum := sha256.Sum256(data)
 	return inputsVersion + hex.EncodeToString(sum[:16])
+}
+
+// shallow is a copy whose fields can be set without changing the original.
+func shallow[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
+	return &c
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/schedule"
+	"github.com/providertoken/operator/internal/source"
 	"github.com/providertoken/operator/internal/target"
 	"github.com/providertoken/operator/internal/workload"
 )
@@ -193,28 +194,15 @@ func (f *failure) problem(o origin, host string, expires time.Time, live bool) *
 	if f.withheld != "" || f.hold != nil {
 		return p
 	}
-	switch f.err.Kind {
-	case provider.Input:
-		p.Condition, p.Reason, p.Stalled = v1alpha1.CredentialsResolvedCondition, v1alpha1.ReasonInvalidCredentials, true
-	case provider.Denied:
-		p.Reason, p.Stalled = v1alpha1.ReasonRequestDenied, true
-	case provider.LoginDenied:
-		p.Reason, p.Stalled = v1alpha1.ReasonLoginDenied, true
-		if !f.frozenUntil.IsZero() {
-			p.Reason = v1alpha1.ReasonLoginFrozen
-			p.Message += fmt.Sprintf("; to keep the account from being locked, this login is not tried again before %s, or until the credential Secret changes", stamp(f.frozenUntil))
-		}
-	case provider.RefreshDenied:
-		p.Reason = v1alpha1.ReasonRefreshDenied
-	case provider.Throttled:
-		p.Reason = v1alpha1.ReasonThrottled
-	case provider.Misconfigured:
-		p.Reason, p.Stalled = v1alpha1.ReasonProviderMisconfigured, true
-	default:
-		p.Reason = v1alpha1.ReasonProviderUnavailable
-		if f.ours {
-			p.Reason = v1alpha1.ReasonOperatorStateUnavailable
-		}
+	p.Reason, p.Stalled = source.Reason(f.err.Kind)
+	switch {
+	case f.err.Kind == provider.Input:
+		p.Condition = v1alpha1.CredentialsResolvedCondition
+	case f.err.Kind == provider.LoginDenied && !f.frozenUntil.IsZero():
+		p.Reason = v1alpha1.ReasonLoginFrozen
+		p.Message += fmt.Sprintf("; to keep the account from being locked, this login is not tried again before %s, or until the credential Secret changes", stamp(f.frozenUntil))
+	case f.ours && p.Reason == v1alpha1.ReasonProviderUnavailable:
+		p.Reason = v1alpha1.ReasonOperatorStateUnavailable
 	}
 	if f.reason != "" {
 		p.Reason, p.Stalled = f.reason, true

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,34 +22,20 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/lockout"
 	"github.com/providertoken/operator/internal/provider"
 )
 
 const (
-	// loginWindow is the time within which a login is tried at most loginAttempts times without success.
-	loginWindow   = 15 * time.Minute
-	loginAttempts = 2
-	// loginApart is the least time between two tries of which the first has no known
-	// outcome: Keycloak takes two failures in one second for an attack, and a try is
-	// sent some time after it was written down.
-	loginApart = 5 * time.Second
-	// loginPause is the least time between the first refusal of a login that used
-	// to work and the second try.
-	loginPause = 30 * time.Second
 	// loginSlack is what a token must outlive a freeze by for nobody to mind the freeze.
 	loginSlack = 5 * time.Minute
-	// loginFreezeMax bounds the doubling pauses between the probes of a frozen login.
-	loginFreezeMax = 24 * time.Hour
 	// loginRecordLife is how long a record that nobody touches is kept.
 	loginRecordLife = 30 * 24 * time.Hour
 	// loginRounds is how often a record is looked at again that somebody else wrote meanwhile.
 	loginRounds = 4
 
-	loginKeySecret   = "providertoken-login-key"
-	loginKeyKey      = "key"
-	loginRecordLabel = "providertoken.dev/login-record"
-	loginRecordKey   = "record"
+	loginKeySecret = "providertoken-login-key"
+	loginKeyKey    = "key"
 	// loginQuietAnnotation of the key Secret is the instant before which no login is
 	// tried that has no record: records that were made with a lost key may be about it.
 	loginQuietAnnotation = "providertoken.dev/quiet-until"
@@ -91,41 +78,20 @@ type loginEntry struct {
 	turn chan struct{} // holds one value while nobody is logging in
 	// users hold or wait for the turn.
 	users int
+	// used is when somebody entered last.
+	used time.Time
 	// proven is true when the credential worked in this process and was not refused since.
 	proven bool
-	record *loginRecord // as stored; nil when that is not known
-	object *corev1.ConfigMap
-}
-
-// loginRecord is what is stored of one credential.
-type loginRecord struct {
-	// Tries are the instants of the last logins that are not known to have worked, the
-	// oldest first.
-	Tries []time.Time `json:"tries,omitempty"`
-	// Frozen is the instant before which no login is tried; zero when it may be.
-	Frozen time.Time `json:"frozen,omitzero"`
-	// Probes is the number of refused logins since the first freeze.
-	Probes int `json:"probes,omitempty"`
-	// Worked is true when the last login worked, not counting those in Sent.
-	Worked bool `json:"worked,omitempty"`
-	// Tracked is true when all logins since then are in Sent. Where they are not, another
-	// process must reckon with one of them that was refused right before.
-	Tracked bool `json:"tracked,omitempty"`
-	// Sent are the last logins with a credential that worked, one a process, the oldest first.
-	Sent []sentLogin `json:"sent,omitempty"`
-}
-
-// sentLogin is a login whose outcome is told by the target that its token goes to.
-type sentLogin struct {
-	At time.Time `json:"at"`
-	By string    `json:"by"`
-	// Target is where its token goes, and Held when the one in there had been issued.
-	Target types.NamespacedName `json:"target,omitzero"`
-	Held   time.Time            `json:"held,omitzero"`
+	// untracked is true when logins of this process are not written down, which the record says.
+	untracked bool
+	record    *lockout.Record // as stored; nil when that is not known
+	object    *corev1.ConfigMap
 }
 
 // Use is what a login is for.
 type Use struct {
+	// User is the ProviderToken that wants it; the record names it, so that a person finds it.
+	User types.NamespacedName
 	// Target is where the token goes.
 	Target types.NamespacedName
 	// Held and Expires are when the token in there was issued and when it expires; zero
@@ -134,18 +100,7 @@ type Use struct {
 }
 
 // urgent tells that the token at hand would not outlive a freeze.
-func (u Use) urgent(now time.Time) bool { return u.Expires.Sub(now) < loginWindow+loginSlack }
-
-// Freeze is why and until when a login is not tried, and what to do; Until is zero when it may be.
-type Freeze struct {
-	Until        time.Time
-	Problem, Fix string
-}
-
-const (
-	fixCorrect = "correct username and password in the credential Secret"
-	fixWait    = "nothing needs to be done if they are right"
-)
+func (u Use) urgent(now time.Time) bool { return u.Expires.Sub(now) < lockout.Window+loginSlack }
 
 // Login is the right to try one login. Exactly one of its methods must be called afterwards.
 type Login struct {
@@ -154,7 +109,7 @@ type Login struct {
 	entry  *loginEntry
 	use    Use
 	// before is the record without this login.
-	before loginRecord
+	before lockout.Record
 	// intended is when this login was written down; zero when it was not.
 	intended time.Time
 	ended    bool
@@ -163,23 +118,23 @@ type Login struct {
 // Begin waits for its turn, writes the attempt down where that is due, and grants
 // a login; or tells until when the login is frozen. An error is the API server's:
 // nothing may be sent then.
-func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Credentials, use Use) (*Login, Freeze, error) {
+func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Credentials, use Use) (*Login, lockout.Freeze, error) {
 	name, err := l.name(ctx, r, c)
 	if err != nil {
-		return nil, Freeze{}, err
+		return nil, lockout.Freeze{}, err
 	}
 	login := &Login{logins: l, name: name, use: use, entry: l.enter(name)}
 	select {
 	case <-login.entry.turn:
 	case <-ctx.Done():
 		l.leave(name, login.entry)
-		return nil, Freeze{}, fmt.Errorf("waiting for another login with the same credential: %w", ctx.Err())
+		return nil, lockout.Freeze{}, fmt.Errorf("waiting for another login with the same credential: %w", ctx.Err())
 	}
-	var frozen Freeze
+	var frozen lockout.Freeze
 	for range loginRounds {
 		if frozen, err = login.prepare(ctx); err == nil && login.late() {
 			err = login.store(ctx, login.before)
-			frozen = Freeze{Until: l.Now().Add(loginApart), Problem: "the API server took too long to write down this login before it is tried", Fix: fixWait}
+			frozen = lockout.Freeze{Until: l.Now().Add(lockout.Apart), Problem: "the API server took too long to write down this login before it is tried", Fix: lockout.FixWait}
 			continue
 		}
 		if !overtaken(err) {
@@ -190,18 +145,18 @@ func (l *Logins) Begin(ctx context.Context, r provider.Resolved, c provider.Cred
 		login.release()
 		return nil, frozen, err
 	}
-	return login, Freeze{}, nil
+	return login, lockout.Freeze{}, nil
 }
 
 // prepare writes an attempt down where that is due, unless the login is frozen.
-func (g *Login) prepare(ctx context.Context) (Freeze, error) {
+func (g *Login) prepare(ctx context.Context) (lockout.Freeze, error) {
 	g.intended = time.Time{}
 	known, err := g.stillProven(ctx)
 	if err != nil {
-		return Freeze{}, err
+		return lockout.Freeze{}, err
 	}
 	if known {
-		return Freeze{}, g.track(ctx)
+		return lockout.Freeze{}, g.track(ctx)
 	}
 	return g.intend(ctx)
 }
@@ -209,8 +164,9 @@ func (g *Login) prepare(ctx context.Context) (Freeze, error) {
 // stillProven tells whether the credential is known to work. Where others use the same
 // records, one of them may have learnt that it does not, or have ended before it could.
 func (g *Login) stillProven(ctx context.Context) (bool, error) {
-	if !g.entry.proven || !g.logins.Shared && g.entry.record != nil {
-		return g.entry.proven, nil
+	e := g.entry
+	if !e.proven || !g.logins.Shared && (e.record != nil || e.untracked && !g.use.urgent(g.logins.Now())) {
+		return e.proven, nil
 	}
 	if err := g.reload(ctx); err != nil {
 		return false, err
@@ -222,16 +178,23 @@ func (g *Login) stillProven(ctx context.Context) (bool, error) {
 // track writes a login down whose credential is known to work: the login itself where its
 // outcome matters if this process ends, and else that there are such as are not written down.
 func (g *Login) track(ctx context.Context) error {
-	now, rec := g.logins.Now(), *g.entry.record
+	now, e := g.logins.Now(), g.entry
 	if !g.use.urgent(now) {
-		if !rec.Tracked {
+		if e.untracked {
 			return nil
 		}
+		rec := *e.record
 		rec.Tracked, rec.Sent = false, nil
-		return g.store(ctx, rec)
+		err := g.store(ctx, rec)
+		e.untracked = err == nil
+		return err
 	}
+	rec := *e.record
 	g.before, g.intended = rec, now
-	rec.Sent = []sentLogin{{At: now, By: g.logins.process(), Target: g.use.Target, Held: g.use.Held}}
+	// This process knows what became of its own.
+	rec.Tracked = rec.Tracked || !g.logins.Shared
+	rec.Sent = []lockout.Sent{{At: now, By: g.logins.process(), Target: g.use.Target.String(), Held: g.use.Held}}
+	e.untracked = false
 	return g.store(ctx, rec)
 }
 
@@ -239,7 +202,7 @@ func (g *Login) track(ctx context.Context) error {
 // what became; not of those by the process that except names.
 func (g *Login) unknown(ctx context.Context, except string) []time.Time {
 	var found []time.Time
-	for _, s := range g.entry.record.at(g.logins.Now()).Sent {
+	for _, s := range g.entry.record.At(g.logins.Now()).Sent {
 		if s.By != except && !g.logins.cameOf(ctx, s) {
 			found = append(found, s.At)
 		}
@@ -248,11 +211,12 @@ func (g *Login) unknown(ctx context.Context, except string) []time.Time {
 }
 
 // cameOf tells that a login led to a token: the target holds one that was issued since.
-func (l *Logins) cameOf(ctx context.Context, s sentLogin) bool {
-	if l.Issued == nil || s.Target.Name == "" {
+func (l *Logins) cameOf(ctx context.Context, s lockout.Sent) bool {
+	namespace, name, named := strings.Cut(s.Target, "/")
+	if l.Issued == nil || !named {
 		return false
 	}
-	issued, known := l.Issued(ctx, s.Target)
+	issued, known := l.Issued(ctx, types.NamespacedName{Namespace: namespace, Name: name})
 	return known && !issued.Equal(s.Held) && !issued.Before(s.At.Truncate(time.Second))
 }
 
@@ -263,25 +227,25 @@ func (l *Logins) process() string {
 }
 
 // intend writes an attempt down, unless the login is frozen.
-func (g *Login) intend(ctx context.Context) (Freeze, error) {
+func (g *Login) intend(ctx context.Context) (lockout.Freeze, error) {
 	if err := g.logins.keepKey(ctx); err != nil {
-		return Freeze{}, err
+		return lockout.Freeze{}, err
 	}
 	// Read it anew: a person may have deleted it to let us try again.
 	if err := g.reload(ctx); err != nil {
-		return Freeze{}, err
+		return lockout.Freeze{}, err
 	}
 	now := g.logins.Now()
 	if g.entry.object == nil && now.Before(g.logins.quietUntil()) {
-		return Freeze{g.logins.quietUntil(), "the operator's key and with it its knowledge of refused logins was lost, and this login may have been refused shortly before", fixWait}, nil
+		return lockout.Freeze{Until: g.logins.quietUntil(), Problem: "the operator's key and with it its knowledge of refused logins was lost, and this login may have been refused shortly before", Fix: lockout.FixWait}, nil
 	}
-	rec := g.entry.record.at(now)
-	reckoned := rec.reckoned(g.unknown(ctx, ""), now)
-	if frozen := reckoned.freeze(now); !frozen.Until.IsZero() {
-		if g.logins.Shared && reckoned.underWay(now) {
-			return Freeze{now.Add(loginApart), "another login with the same username and password is under way", fixWait}, nil
+	rec := g.entry.record.At(now)
+	reckoned := rec.Reckoned(g.unknown(ctx, ""), now)
+	if frozen := reckoned.Freeze(now); !frozen.Until.IsZero() {
+		if g.logins.Shared && reckoned.UnderWay(now) {
+			return lockout.Freeze{Until: now.Add(lockout.Apart), Problem: "another login with the same username and password is under way", Fix: lockout.FixWait}, nil
 		}
-		if rec.shifted(*g.entry.record) {
+		if rec.Shifted(*g.entry.record) || g.unnamed() {
 			return frozen, g.store(ctx, rec)
 		}
 		return frozen, nil
@@ -291,77 +255,22 @@ func (g *Login) intend(ctx context.Context) (Freeze, error) {
 		reckoned.Tries = append(reckoned.Tries, now)
 	}
 	reckoned.Tries = append(reckoned.Tries, now)
-	return Freeze{}, g.store(ctx, reckoned)
+	return lockout.Freeze{}, g.store(ctx, reckoned)
 }
 
-// reckoned is the record with what was sent and nobody knows the outcome of among the tries.
-func (r loginRecord) reckoned(unknown []time.Time, now time.Time) loginRecord {
-	r.Tries = append(slices.Clone(r.Tries), unknown...)
-	slices.SortFunc(r.Tries, time.Time.Compare)
-	r.Worked, r.Tracked, r.Sent = false, false, nil
-	return r.at(now)
+// unnamed tells whether the record has room for another user, and does not name this one.
+func (g *Login) unnamed() bool {
+	if g.entry.object == nil {
+		return false
+	}
+	users := lockout.Users(g.entry.object.Annotations[lockout.UsersAnnotation])
+	return len(users) < lockout.UsersMax && !slices.Contains(users, g.use.User.String())
 }
 
 // late tells that the attempt was written down so long ago that, sent now, it would
 // count for less than it is: the API server was slow, or the process was suspended.
 func (g *Login) late() bool {
-	return !g.intended.IsZero() && g.logins.Now().Sub(g.intended) >= loginApart/2
-}
-
-// at is the record as it counts now: without tries that are over, and with instants
-// that this clock cannot have seen moved to where they do no harm. One that went
-// back must not open the window anew, nor let a freeze last for ever.
-func (r loginRecord) at(now time.Time) loginRecord {
-	var tries []time.Time
-	for _, t := range r.Tries {
-		if t.After(now) {
-			t = now
-		}
-		if now.Sub(t) < loginWindow {
-			tries = append(tries, t)
-		}
-	}
-	r.Tries = tries
-	var sent []sentLogin
-	for _, l := range r.Sent {
-		if l.At.After(now) {
-			l.At = now
-		}
-		if now.Sub(l.At) < loginWindow {
-			sent = append(sent, l)
-		}
-	}
-	r.Sent = sent
-	if latest := now.Add(loginFreezeMax); r.Frozen.After(latest) {
-		r.Frozen = latest
-	}
-	return r
-}
-
-// shifted tells whether instants of r are not those that are stored.
-func (r loginRecord) shifted(stored loginRecord) bool {
-	return !r.Frozen.Equal(stored.Frozen) || slices.ContainsFunc(r.Tries, func(t time.Time) bool { return !slices.ContainsFunc(stored.Tries, t.Equal) })
-}
-
-// freeze tells whether another login must wait.
-func (r loginRecord) freeze(now time.Time) Freeze {
-	const unknown = "this username and password were sent without an answer that could be written down, and may have been refused"
-	n := len(r.Tries)
-	switch {
-	case now.Before(r.Frozen):
-		return Freeze{r.Frozen, "this username and password were refused before", fixCorrect}
-	case n >= loginAttempts:
-		return Freeze{r.Tries[n-loginAttempts].Add(loginWindow), unknown, fixWait}
-	case n > 0 && !r.Worked && r.Frozen.Before(r.Tries[n-1]) && now.Sub(r.Tries[n-1]) < loginApart:
-		return Freeze{r.Tries[n-1].Add(loginApart), unknown, fixWait}
-	}
-	return Freeze{}
-}
-
-// underWay tells whether another process may be logging in now.
-func (r loginRecord) underWay(now time.Time) bool {
-	n := len(r.Tries)
-	return n > 0 && r.Frozen.Before(r.Tries[n-1]) && now.Sub(r.Tries[n-1]) < exchange.DefaultTimeout
+	return !g.intended.IsZero() && g.logins.Now().Sub(g.intended) >= lockout.Apart/2
 }
 
 // Worked records that the provider accepted the credential.
@@ -370,10 +279,10 @@ func (g *Login) Worked(ctx context.Context) error {
 	if g.entry.proven {
 		return nil
 	}
-	if err := g.store(ctx, loginRecord{Worked: true, Tracked: true}); err != nil {
+	if err := g.store(ctx, lockout.Record{Worked: true, Tracked: true}); err != nil {
 		return err
 	}
-	g.entry.proven = true
+	g.entry.proven, g.entry.untracked = true, false
 	return nil
 }
 
@@ -386,36 +295,15 @@ func (g *Login) Refused(ctx context.Context) (time.Time, error) {
 	for range loginRounds {
 		now := g.logins.Now()
 		if err := g.load(ctx); err != nil {
-			return now.Add(loginWindow), err
+			return now.Add(lockout.Window), err
 		}
-		rec := g.entry.record.refused(now, wasProven)
+		rec := g.entry.record.Refused(now, wasProven)
 		err := g.store(ctx, rec)
 		if !overtaken(err) {
 			return rec.Frozen, err
 		}
 	}
-	return g.logins.Now().Add(loginWindow), fmt.Errorf("login record %s/%s changes all the time", g.logins.Namespace, g.name)
-}
-
-// refused is the record after a refusal, of a login that is written down in it
-// unless the credential was known to work.
-func (r loginRecord) refused(now time.Time, wasProven bool) loginRecord {
-	r = r.at(now)
-	first := wasProven && len(r.Tries) == 0
-	if !wasProven && now.Before(r.Frozen) {
-		return r // another process, whose login was under way at the same time, said so already
-	}
-	if wasProven {
-		r.Tries = append(r.Tries, now)
-	}
-	r.Worked, r.Tracked, r.Sent = false, false, nil
-	if first {
-		r.Frozen = now.Add(loginPause)
-		return r
-	}
-	r.Frozen = now.Add(min(loginWindow<<min(r.Probes, 16), loginFreezeMax))
-	r.Probes++
-	return r
+	return g.logins.Now().Add(lockout.Window), fmt.Errorf("login record %s/%s changes all the time", g.logins.Namespace, g.name)
 }
 
 // Unanswered records that the login brought no verdict. When the provider
@@ -432,7 +320,7 @@ func (g *Login) Unanswered(ctx context.Context, maybeJudged bool) error {
 		return nil
 	}
 	// This process is alive to tell that it was one login, of a credential that worked.
-	return g.store(ctx, loginRecord{Tries: g.entry.record.Tries[:1]})
+	return g.store(ctx, lockout.Record{Tries: g.entry.record.Tries[:1]})
 }
 
 // Abandon ends a login that nothing else ended, as after a bug: it may have been
@@ -446,6 +334,10 @@ func (g *Login) Abandon() {
 
 func (g *Login) release() {
 	g.ended = true
+	if g.entry.proven && g.entry.untracked {
+		// As long as it works nobody needs the record: who is refused reads it again.
+		g.entry.record, g.entry.object = nil, nil
+	}
 	g.entry.turn <- struct{}{}
 	g.logins.leave(g.name, g.entry)
 }
@@ -464,7 +356,19 @@ func (l *Logins) enter(name string) *loginEntry {
 		l.entries[name] = e
 	}
 	e.users++
+	e.used = l.Now()
 	return e
+}
+
+// prune forgets that credentials worked which nobody used for as long as their record is kept.
+func (l *Logins) prune() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, e := range l.entries {
+		if e.users == 0 && l.Now().Sub(e.used) >= loginRecordLife {
+			delete(l.entries, name)
+		}
+	}
 }
 
 // leave forgets an entry that nobody uses and that knows nothing.
@@ -491,17 +395,18 @@ func (g *Login) load(ctx context.Context) error {
 	var cm corev1.ConfigMap
 	err := g.logins.Client.Get(ctx, client.ObjectKey{Namespace: g.logins.Namespace, Name: g.name}, &cm)
 	if apierrors.IsNotFound(err) {
-		g.entry.record, g.entry.object = &loginRecord{}, nil
+		g.entry.record, g.entry.object = &lockout.Record{}, nil
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("reading login record %s/%s: %w", g.logins.Namespace, g.name, err)
 	}
-	rec := &loginRecord{}
-	if err := json.Unmarshal([]byte(cm.Data[loginRecordKey]), rec); err != nil {
+	rec := &lockout.Record{}
+	if err := json.Unmarshal([]byte(cm.Data[lockout.Key]), rec); err != nil {
 		// Somebody edited it. What it said is unknown, so be careful once.
-		rec = &loginRecord{Tries: []time.Time{g.logins.Now().Add(-loginApart)}}
+		rec = &lockout.Record{Tries: []time.Time{g.logins.Now().Add(-lockout.Apart)}}
 	}
+	cm.ManagedFields = nil // nobody here needs them, and a write without leaves them as they are
 	g.entry.record, g.entry.object = rec, &cm
 	return nil
 }
@@ -512,19 +417,23 @@ func overtaken(err error) bool {
 }
 
 // store writes the record, and keeps it in memory only if that worked.
-func (g *Login) store(ctx context.Context, rec loginRecord) error {
+func (g *Login) store(ctx context.Context, rec lockout.Record) error {
 	data, err := json.Marshal(rec)
 	if err != nil {
 		return err
 	}
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
 		Namespace: g.logins.Namespace, Name: g.name,
-		Labels: map[string]string{loginRecordLabel: "true", "app.kubernetes.io/part-of": "providertoken"},
+		Labels: map[string]string{lockout.Label: "true", "app.kubernetes.io/part-of": "providertoken"},
 	}}
 	if g.entry.object != nil {
 		cm = g.entry.object.DeepCopy()
 	}
-	cm.Data = map[string]string{loginRecordKey: string(data)}
+	if cm.Annotations == nil {
+		cm.Annotations = map[string]string{}
+	}
+	cm.Annotations[lockout.UsersAnnotation] = lockout.WithUser(cm.Annotations[lockout.UsersAnnotation], g.use.User.String())
+	cm.Data = map[string]string{lockout.Key: string(data)}
 	write := g.logins.Client.Update
 	if g.entry.object == nil {
 		write = func(ctx context.Context, o client.Object, _ ...client.UpdateOption) error {
@@ -535,6 +444,7 @@ func (g *Login) store(ctx context.Context, rec loginRecord) error {
 		g.entry.record, g.entry.object = nil, nil // read it again next time
 		return fmt.Errorf("writing login record %s/%s: %w", g.logins.Namespace, g.name, err)
 	}
+	cm.ManagedFields = nil
 	g.entry.record, g.entry.object = &rec, cm
 	return nil
 }
@@ -640,12 +550,12 @@ func (l *Logins) refusedLast(ctx context.Context) (time.Time, error) {
 	now := l.Now()
 	var over time.Time
 	for i := range list {
-		var rec loginRecord
-		if err := json.Unmarshal([]byte(list[i].Data[loginRecordKey]), &rec); err != nil {
+		var rec lockout.Record
+		if err := json.Unmarshal([]byte(list[i].Data[lockout.Key]), &rec); err != nil {
 			continue
 		}
-		for _, t := range rec.at(now).Tries {
-			if end := t.Add(loginWindow); end.After(over) {
+		for _, t := range rec.At(now).Tries {
+			if end := t.Add(lockout.Window); end.After(over) {
 				over = end.Truncate(time.Second).Add(time.Second)
 			}
 		}
@@ -695,8 +605,9 @@ func (l *Logins) keepKey(ctx context.Context) error {
 }
 
 // Sweep deletes records that nobody touched for a month. Those of frozen logins
-// are touched by every probe.
+// are touched by every probe. It forgets credentials that nobody used for as long.
 func (l *Logins) Sweep(ctx context.Context) error {
+	l.prune()
 	list, err := l.records(ctx)
 	if err != nil {
 		return err
@@ -716,7 +627,7 @@ func (l *Logins) Sweep(ctx context.Context) error {
 
 func (l *Logins) records(ctx context.Context) ([]corev1.ConfigMap, error) {
 	var list corev1.ConfigMapList
-	err := l.Client.List(ctx, &list, client.InNamespace(l.Namespace), client.HasLabels{loginRecordLabel})
+	err := l.Client.List(ctx, &list, client.InNamespace(l.Namespace), client.HasLabels{lockout.Label})
 	if err != nil {
 		return nil, fmt.Errorf("listing login records: %w", err)
 	}

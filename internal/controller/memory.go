@@ -65,14 +65,21 @@ type recollection struct {
 	ahead time.Duration
 	// gone is true when the API server does not have the ProviderToken any more.
 	gone bool
+	// awaited is true while a reconcile saw that the cache does not show the last write to
+	// the target, and may have left something undone until it does.
+	awaited bool
 	// looked is true once the target was read live in this process.
 	looked bool
 	// provisioned are credentials that are not in the cache yet.
 	provisioned *provisioned
 	// handled is the last refresh request that a definite failure used up.
 	handled string
+	// rehearsed is what a request was last made with for which it is known that it can be.
+	rehearsed rehearsed
 	// turns are the exchanges that were made out of turn.
 	turns turns
+	// claim is what is known of other operators that select it.
+	claim claim
 }
 
 // memory holds a recollection for each UID. Its methods may be called from any goroutine.
@@ -112,13 +119,22 @@ func (m *memory) update(uid types.UID, change func(*recollection)) {
 	}
 }
 
+// shown forgets the status that was written, now that the cache shows it or a later one.
+func (m *memory) shown(uid types.UID, resourceVersion string) {
+	m.update(uid, func(r *recollection) {
+		if r.reported != nil && !older(resourceVersion, r.reported.resourceVersion) {
+			r.reported = nil
+		}
+	})
+}
+
 // rewind forgets which resource versions were written: the cluster was put back to an
 // earlier state, so that what is smaller is not older any more.
 func (m *memory) rewind() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, r := range m.byUID {
-		r.reported = nil
+		r.reported, r.rehearsed = nil, rehearsed{}
 		if r.published != nil {
 			r.published = &published{content: r.published.content}
 		}

@@ -27,10 +27,12 @@ func (r *Reconciler) nextLook(f *facts) time.Time {
 		consider(f.refreshAt())
 		consider(f.held.PreviousExpiresAt)
 	}
+	consider(f.tenure.until)
 	if f.need() != "" && !f.pt.Spec.Suspend {
 		consider(f.retryAt())
 		consider(f.turnAt())
 	}
+	consider(f.credentialNews())
 	consider(f.storeAt())
 	consider(f.keepAt())
 	if !f.mem.delayed.IsZero() {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
@@ -15,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/audit"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/propagation"
@@ -22,6 +24,7 @@ import (
 	"github.com/providertoken/operator/internal/provisioning"
 	"github.com/providertoken/operator/internal/rotation"
 	"github.com/providertoken/operator/internal/target"
+	"github.com/providertoken/operator/internal/traces"
 )
 
 // sweepInterval is the time between two clearings of login records.
@@ -41,7 +44,7 @@ type Clock interface {
 	exchange.AlarmClock
 }
 
-// Parts are what a manager's controller is made of. All fields but Namespaces, History, Sharded and Leads are required.
+// Parts are what a manager's controller is made of. All fields but Namespaces, Audit, Tracer, History, Shard, Identity and Leads are required.
 type Parts struct {
 	// Config reaches the API server.
 	Config *rest.Config
@@ -55,10 +58,18 @@ type Parts struct {
 	Exchanger         Exchanger
 	// History stands between Config and the API server; nil when nothing does.
 	History *History
-	// Sharded tells that other operators work in the same namespace of their own.
-	Sharded bool
-	Clock   Clock
-	Metrics *metrics.Metrics
+	// Shard selects the ProviderTokens, and tells that other operators work in the same
+	// namespace of their own; nil for all.
+	Shard labels.Selector
+	// Identity tells this operator from others, and is the same for all of its replicas;
+	// empty where there are no others.
+	Identity string
+	Clock    Clock
+	Metrics  *metrics.Metrics
+	// Audit takes one line for each exchange; nil when nobody wants them.
+	Audit *audit.Log
+	// Tracer makes spans; nil when nobody wants them.
+	Tracer *traces.Tracer
 	// Leads tells whether nobody else can be the leader; nil where nobody else is.
 	Leads   func() bool
 	Options Options
@@ -72,16 +83,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 	if err != nil {
 		return nil, err
 	}
-	targets, err := NewSecretCache(p.Config, mgr.GetScheme(), v1alpha1.TargetLabel, p.Namespaces)
+	targets, err := NewSecretCache(p.Config, mgr.GetScheme(), v1alpha1.TargetLabel, p.Namespaces, targetsOf(p.Shard)...)
 	if err != nil {
 		return nil, err
 	}
 	log := mgr.GetLogger().WithName("providertoken")
 	logins := &Logins{
-		Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now, Shared: p.Sharded,
+		Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now, Shared: p.Shard != nil,
 		Issued: func(ctx context.Context, name types.NamespacedName) (time.Time, bool) {
 			var s corev1.Secret
-			if err := targets.Get(ctx, name, &s); err != nil {
+			if err := targets.Get(ctx, name, &s, client.UnsafeDisableDeepCopy); err != nil {
 				return time.Time{}, false
 			}
 			return target.Issued(&s)
@@ -101,7 +112,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		Clock:       p.Clock,
 		Events:      mgr.GetEventRecorder("providertoken"),
 		Metrics:     p.Metrics,
+		Audit:       p.Audit,
+		Tracer:      p.Tracer,
 		Leads:       p.Leads,
+		Identity:    p.Identity,
 		Log:         log,
 		Namespaces:  p.Namespaces,
 		Options:     p.Options,
@@ -116,6 +130,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 			if err := logins.Sweep(ctx); err != nil {
 				log.Error(err, "clearing old login records")
 			}
+			r.Rotation.Sweep()
 			select {
 			case <-ctx.Done():
 				return nil
@@ -127,6 +142,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		p.History.WentBack(func() {
 			log.Info("the cluster was put back to an earlier state; everything is read anew")
 			r.memory.rewind()
+			r.definitions.Forget()
 		})
 	}
 	if err := r.serveIdentities(ctx, p); err != nil {
@@ -137,7 +153,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 	}
 	err = errors.Join(
 		mgr.Add(credentials), mgr.Add(targets),
-		mgr.Add(manager.RunnableFunc(r.Scheduler.Run)), mgr.Add(sweep),
+		mgr.Add(manager.RunnableFunc(r.exchange)), mgr.Add(sweep),
 		r.SetupWithManager(ctx, mgr, credentials, targets),
 	)
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/provisioning"
+	"github.com/providertoken/operator/internal/source"
+	"github.com/providertoken/operator/internal/token"
 )
 
 // provisioned are credentials that the provider made and that are on their way into
@@ -75,8 +77,8 @@ const keepInterval = 3 * time.Second
 // provisionedWallet is the wallet with the credentials that were made; false while there are none.
 func (r *Reconciler) provisionedWallet(ctx context.Context, f *facts) (wallet, bool, error) {
 	name := f.pt.Spec.Credentials.Provision.SecretName
-	w := wallet{def: f.origin.Definition, from: location{namespace: f.pt.Namespace, secretName: name}}
-	s, err := r.credentialSecret(ctx, f.pt.Namespace, name, f.origin)
+	w := wallet{Definition: f.origin.Definition, From: location{Namespace: f.pt.Namespace, SecretName: name}}
+	s, err := r.finder().Secret(ctx, f.pt.Namespace, name, f.origin)
 	if err != nil {
 		return w, false, err
 	}
@@ -84,11 +86,11 @@ func (r *Reconciler) provisionedWallet(ctx context.Context, f *facts) (wallet, b
 		if f.mem.provisioned != nil {
 			r.memory.update(f.pt.UID, func(m *recollection) { m.provisioned = nil })
 		}
-		w.secrets = map[string]*corev1.Secret{name: s}
+		w.Secrets = map[string]*corev1.Secret{name: s}
 		return w, true, nil
 	}
 	if p := f.mem.provisioned; p != nil && p.place.Secret.Name == name {
-		w.made, w.madeHosts = p.made, p.place.AllowedHosts
+		w.Made, w.MadeHosts = p.made, p.place.AllowedHosts
 		return w, true, nil
 	}
 	return w, false, nil
@@ -96,24 +98,24 @@ func (r *Reconciler) provisionedWallet(ctx context.Context, f *facts) (wallet, b
 
 // planProvisioning finds out how credentials can be made with those in w.
 func (r *Reconciler) planProvisioning(f *facts, w wallet, parameters map[string]string) (*problem, error) {
-	step, err := f.origin.Definition.Provision(parameters, w.has)
+	step, err := f.origin.Definition.Provision(parameters, w.Has)
 	if err != nil {
 		return inputProblem(err, f.pt), nil
 	}
-	f.resolved, f.credentials = step.Login, w.credentials()
+	f.resolved, f.credentials, f.sources = step.Login, w.Credentials(), provenanceOf(w)
 	if p := f.trusted(w); p != nil {
 		return p, nil
 	}
-	if !f.vouched && !w.allows(step.Host()) {
-		return hostProblem(step.Host()), nil
+	if !f.vouched && !w.Allows(step.Host()) {
+		return sourceProblem(source.HostNotAllowed(step.Host())), nil
 	}
 	place := provisioning.Place{
 		Secret:         types.NamespacedName{Namespace: f.pt.Namespace, Name: f.pt.Spec.Credentials.Provision.SecretName},
-		CredentialsFor: f.origin.boundTo(),
+		CredentialsFor: f.origin.BoundTo(),
 		Owner:          f.name.String(),
 		Confirmed:      confirmed(f.pt),
 	}
-	for _, s := range w.secrets {
+	for _, s := range w.Secrets {
 		place.AllowedHosts = s.Annotations[v1alpha1.AllowedHostsAnnotation]
 	}
 	f.provisioning = &provisioningAttempt{step: step, place: place, trust: f.trust}
@@ -134,10 +136,14 @@ func (a *attempt) provision(ctx context.Context) verdict {
 	if err := keeper.Begin(ctx, place); err != nil {
 		return a.notProvisioned(err)
 	}
+	ctx = a.begin(ctx, token.Secret{})
+	a.exchange.entry.Grant, a.exchange.entry.Host = "Provisioning", a.provisioning.step.Host()
 	made, err := provisioning.Make(ctx, a.r.Exchanger, a.provisioning.step, a.provisioning.trust, login.token.Access)
 	if err == nil {
+		a.exchange.end(token.Token{}, nil)
 		return verdict{made: made}
 	}
+	a.exchange.end(token.Token{}, typed(err))
 	if provisioning.Lost(err) {
 		a.r.Log.Error(err, "the outcome of making credentials is not known", "providertoken", a.name)
 		return unknownOutcome(place, typed(err).Problem)

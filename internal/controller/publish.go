@@ -58,7 +58,10 @@ func (r *Reconciler) publishOnce(ctx context.Context, f *facts) error {
 		if err := r.mayOwn(ctx, f, f.have, want); err != nil {
 			return err
 		}
-		if saved, err = r.Writer.Apply(ctx, f.have, want); err != nil {
+		_, span := r.Tracer.Continue(ctx, string(f.pt.UID), "publish", f.traced())
+		saved, err = r.Writer.Apply(ctx, f.have, want)
+		span.End(failureClass(err))
+		if err != nil {
 			return r.refuse(f, err, fresh)
 		}
 	}
@@ -189,9 +192,10 @@ func (r *Reconciler) mayOwn(ctx context.Context, f *facts, have, want *corev1.Se
 // published remembers a write, so that a cache that lags behind is not believed.
 func (r *Reconciler) published(f *facts, saved *corev1.Secret, content *target.Content, fresh bool) {
 	f.repaired = !fresh && f.have == nil || !fresh && !f.seen.Intact
-	if fresh {
+	if f.refreshed = fresh; fresh {
 		left, replaced := f.validityLeft()
-		r.Metrics.Published(f.origin.label(), left, replaced)
+		r.Metrics.Published(f.origin.Label(), left, replaced)
+		r.countLateness(f)
 	}
 	f.have, f.seen, f.held = saved, target.Observe(f.pt, saved), content
 	p := &published{resourceVersion: saved.ResourceVersion, content: *content}
@@ -215,16 +219,25 @@ func (r *Reconciler) probe(ctx context.Context, f *facts) error {
 	if known && !f.mem.undelivered || f.unwritable != nil {
 		return nil
 	}
+	tried := false
 	sample, err := target.Sample(f.pt)
 	if err == nil {
-		err = r.Writer.Rehearse(ctx, f.have, sample)
+		tried, err = r.Writer.Rehearse(ctx, f.have, sample)
 	}
-	if f.unwritable = f.refusedProblem(err); f.unwritable != nil || err == nil {
+	if f.unwritable = f.refusedProblem(err); f.unwritable != nil {
 		return nil
 	}
 	var te *target.Error
-	if errors.As(err, &te) && te.Reason == target.Conflict {
-		return nil // it exists by now: the next look decides
+	switch {
+	case errors.As(err, &te) && te.Reason == target.Conflict:
+		f.unseen = !f.looked // it exists by now, or is another than it was
+		return nil
+	case err != nil:
+		return fmt.Errorf("rehearsing the target: %w", err)
 	}
-	return fmt.Errorf("rehearsing the target: %w", err)
+	if f.unseen && tried {
+		f.unseen = false // what could be created is not there: as good as a live read
+		r.memory.update(f.pt.UID, func(m *recollection) { m.looked = true })
+	}
+	return nil
 }

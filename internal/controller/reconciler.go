@@ -18,13 +18,16 @@ import (
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/alarms"
+	"github.com/providertoken/operator/internal/audit"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/propagation"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/provisioning"
 	"github.com/providertoken/operator/internal/rotation"
+	"github.com/providertoken/operator/internal/source"
 	"github.com/providertoken/operator/internal/target"
+	"github.com/providertoken/operator/internal/traces"
 	"github.com/providertoken/operator/internal/workload"
 )
 
@@ -53,7 +56,7 @@ type Options struct {
 // not occupy the workers, and client-go waits as long as a Retry-After says.
 const apiPatience = 30 * time.Second
 
-// Reconciler keeps ProviderTokens fresh. All fields but Leads, Propagation and Workload are required.
+// Reconciler keeps ProviderTokens fresh. All fields but Audit, Tracer, Leads, Identity, Propagation and Workload are required.
 type Reconciler struct {
 	// Client reads ProviderTokens, providers and CA bundles from the cache, and writes status.
 	Client client.Client
@@ -83,8 +86,15 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// Metrics counts.
 	Metrics *metrics.Metrics
+	// Audit takes one line for each exchange; nil when nobody wants them.
+	Audit *audit.Log
+	// Tracer makes spans; nil when nobody wants them.
+	Tracer *traces.Tracer
 	// Leads tells whether nobody else can be the leader; nil where nobody else is.
 	Leads func() bool
+	// Identity tells this operator from others that may select the same ProviderTokens;
+	// empty where there are none.
+	Identity string
 	// Log is for what happens outside of a reconcile.
 	Log logr.Logger
 	// Namespaces to work in; all when empty.
@@ -98,6 +108,8 @@ type Reconciler struct {
 	memory  *memory
 	alarms  *alarms.Alarms
 	issuers issuers
+	// definitions were read before.
+	definitions source.Definitions
 }
 
 // Reconcile brings one ProviderToken forward. It never waits for a provider.
@@ -109,10 +121,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{RequeueAfter: retryFloor}, nil
 	}
 	var pt v1alpha1.ProviderToken
-	if err := r.Client.Get(ctx, req.NamespacedName, &pt); err != nil {
+	// What the cache holds is shared: everything below replaces fields of pt, and changes none in place.
+	if err := r.Client.Get(ctx, req.NamespacedName, &pt, client.UnsafeDisableDeepCopy); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.forget(req.NamespacedName)
-			return reconcile.Result{}, nil
+			return reconcile.Result{}, r.depart(ctx, req.NamespacedName)
 		}
 		return reconcile.Result{}, fmt.Errorf("reading ProviderToken: %w", err)
 	}
@@ -144,6 +156,9 @@ func (r *Reconciler) advance(ctx context.Context, pt *v1alpha1.ProviderToken) (*
 	f, err := r.gather(ctx, pt)
 	if err != nil {
 		return nil, err
+	}
+	if r.leaves(ctx, f) {
+		return f, nil
 	}
 	if err := r.publish(ctx, f); err != nil {
 		return f, err

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,13 +18,20 @@ import (
 
 // report turns facts into status with at most one write, and then into events.
 func (r *Reconciler) report(ctx context.Context, f *facts) error {
-	next := f.pt.DeepCopy()
-	next.Status = r.status(f)
-	r.Metrics.Token(f.pt.Namespace, f.pt.Name, f.expires(), f.refreshAt(), ready(next))
-	if equality.Semantic.DeepEqual(f.pt.Status, next.Status) {
+	told := r.status(f)
+	r.measure(f, &told)
+	f.tenure.claim(&told)
+	if !f.tenure.serves || sameStatus(&f.pt.Status, &told) || r.canWait(f, told) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, next, client.MergeFrom(f.pt)); err != nil {
+	f.tenure.sign(&told)
+	next := f.pt.DeepCopy()
+	next.Status = told
+	span := r.traceStatus(ctx, f)
+	err := r.Client.Status().Patch(ctx, next, statusPatch{&f.pt.Status})
+	span.End(failureClass(err))
+	r.Metrics.StatusWritten(err)
+	if err != nil {
 		if apierrors.IsNotFound(err) && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
 			r.bury(f)
 			return nil
@@ -44,6 +50,7 @@ func (r *Reconciler) bury(f *facts) {
 	r.Scheduler.Cancel(string(f.pt.UID))
 	r.alarms.Set(f.name, time.Time{})
 	r.Metrics.Forget(f.name.Namespace, f.name.Name)
+	r.Tracer.Finish(string(f.pt.UID))
 	r.memory.update(f.pt.UID, func(m *recollection) { m.gone = true })
 }
 
@@ -67,7 +74,7 @@ func (r *Reconciler) issuing(f *facts) *problem {
 	if p := f.unstoredProblem(); p != nil {
 		return p
 	}
-	if last := f.mem.failure; last != nil && f.need() != "" && last.basis == f.basis() {
+	if last := f.mem.failure; last != nil && (f.need() != "" || f.answers(last)) && last.basis == f.basis() {
 		return last.problem(f.origin, f.host(), f.expires(), f.live())
 	}
 	if at := f.turnAt(); !at.IsZero() && !f.pt.Spec.Suspend && f.blocked == nil {
@@ -80,6 +87,13 @@ func (r *Reconciler) issuing(f *facts) *problem {
 		return p
 	}
 	return f.carried()
+}
+
+// answers tells whether last is what came of the refresh that was requested last. A
+// definite failure uses the request up, so that nothing is needed any more while the
+// token lives; but whoever asked, and whoever is to mend it in time, must see it.
+func (f *facts) answers(last *failure) bool {
+	return last.request != "" && last.request == f.mem.handled && last.request == requested(f.pt)
 }
 
 // carried is the problem that status tells of, while another attempt is under
@@ -127,7 +141,7 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 	s.SecretName = f.pt.TargetName()
 	s.Refresh = effective(f.policy)
 	s.Provider = f.providerStatus()
-	s.Token, s.RefreshAt = nil, nil
+	s.Token, s.RefreshAt, s.CredentialExpiresAt = nil, nil, f.credentialExpiresAt()
 	if f.held != nil {
 		t := f.held.Token
 		s.Token = &v1alpha1.TokenStatus{
@@ -168,8 +182,8 @@ func (r *Reconciler) status(f *facts) v1alpha1.ProviderTokenStatus {
 				"whether the ServiceAccount permits it is found out with the first request")
 			return
 		}
-		set(v1alpha1.CredentialsResolvedCondition, metav1.ConditionTrue, v1alpha1.ReasonResolved,
-			fmt.Sprintf("the credentials for %s are there", f.origin.Name))
+		reason, message := f.resolution()
+		set(v1alpha1.CredentialsResolvedCondition, metav1.ConditionTrue, reason, message)
 	})
 	condition(v1alpha1.TokenIssuedCondition, issuing, func() { f.issued(set) })
 	condition(v1alpha1.SecretPublishedCondition, f.unwritable, func() { f.placed(set) })
@@ -282,10 +296,10 @@ func (f *facts) kstatus(s *v1alpha1.ProviderTokenStatus, isReady bool, p *proble
 	if stalled {
 		set(v1alpha1.StalledCondition, metav1.ConditionTrue, p.reason(f), p.Message)
 	} else {
-		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.StalledCondition)
+		removeCondition(&s.Conditions, v1alpha1.StalledCondition)
 	}
 	if isReady || stalled || f.pt.Spec.Suspend {
-		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ReconcilingCondition)
+		removeCondition(&s.Conditions, v1alpha1.ReconcilingCondition)
 		return
 	}
 	reason, message := f.notReady(p)
@@ -361,7 +375,7 @@ func (r *Reconciler) announce(f *facts, next *v1alpha1.ProviderToken) {
 
 // warn makes the event of a condition that turned false.
 func (r *Reconciler) warn(pt *v1alpha1.ProviderToken, is *metav1.Condition) {
-	if is.Status == metav1.ConditionFalse && !initial(is.Reason) {
+	if (is.Status == metav1.ConditionFalse || foreboding(is.Reason)) && !initial(is.Reason) {
 		r.Events.Eventf(pt, nil, severity(is.Reason), is.Reason, "Refresh", "%s", is.Message)
 	}
 }

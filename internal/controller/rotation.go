@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -28,7 +27,7 @@ func (f *facts) prepareRotation(w wallet) *problem {
 		return providerProblem(v1alpha1.ReasonInvalidProvider, fmt.Sprintf(
 			"ClusterTokenProvider %q has a refresh token of its own, which several ProviderTokens cannot share; set spec.credentials of a ProviderToken whose provider has none", f.origin.Name))
 	}
-	secret, key := w.where(provider.CredRefreshToken)
+	secret, key := w.Where(provider.CredRefreshToken)
 	f.rotation = &rotation.Want{
 		Owner: f.name, Secret: secret, Key: key, Token: f.credentials[provider.CredRefreshToken],
 		Confirmation: confirmed(f.pt),
@@ -57,22 +56,6 @@ func (f *facts) rotationWant() *rotation.Want {
 	}
 	want.Patience = patience(expires, f.now)
 	return &want
-}
-
-// where tells which Secret and which key hold a credential.
-func (w wallet) where(canonical string) (secret, key string) {
-	for _, k := range w.from.keys {
-		if string(k.Name) == canonical {
-			return cmp.Or(k.SecretName, w.from.secretName), k.Key
-		}
-	}
-	read := w.reader(w.from.secretName)
-	for _, key := range w.def.Keys(canonical) {
-		if v, ok := provider.FindKey(key, read); ok && !v.IsZero() {
-			return w.from.secretName, key
-		}
-	}
-	return w.from.secretName, canonical
 }
 
 // rotate uses the refresh token that is itself the credential: only with the

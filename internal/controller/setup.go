@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -44,44 +45,47 @@ const (
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, credentials, targets cache.Cache) error {
 	r.memory = newMemory()
 	r.alarms = alarms.New(r.Clock)
+	r.Metrics.Watch(r.load, r.Clock.Now)
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("providertoken").
-		For(&v1alpha1.ProviderToken{}, builder.WithPredicates(edited())).
+		For(&v1alpha1.ProviderToken{}, builder.WithPredicates(r.edited())).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: r.Options.MaxConcurrentReconciles,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFloor, retryCeiling),
 		}).
-		Watches(&v1alpha1.TokenProvider{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
+		Watches(&v1alpha1.TokenProvider{}, inBackground(handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
 			return indexProvider, providerKey(v1alpha1.NamespacedProvider, o.GetNamespace(), o.GetName())
-		})), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.usersOfCABundle)).
+		}))), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.ConfigMap{}, inBackground(handler.EnqueueRequestsFromMapFunc(r.usersOfCABundle))).
 		WatchesRawSource(source.Func(r.alarms.Start)).
 		WatchesRawSource(source.Kind(targets, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
 			return indexTarget, o.GetNamespace() + "/" + o.GetName()
-		})))).
+		})), r.news())).
 		WatchesRawSource(source.Kind(credentials, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
 			return indexCredentials, o.GetNamespace() + "/" + o.GetName()
 		})))).
-		WatchesRawSource(source.Kind(credentials, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOfPlatform)))
+		WatchesRawSource(source.Kind(credentials, client.Object(&corev1.Secret{}), inBackground(handler.EnqueueRequestsFromMapFunc(r.usersOfPlatform))))
 	if r.Options.ClusterProviders {
-		b = b.Watches(&v1alpha1.ClusterTokenProvider{}, handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
+		b = b.Watches(&v1alpha1.ClusterTokenProvider{}, inBackground(handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
 			return indexProvider, providerKey(v1alpha1.ClusterProvider, "", o.GetName())
-		})), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.inNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{}))
+		}))), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+			WatchesMetadata(&corev1.Namespace{}, inBackground(handler.EnqueueRequestsFromMapFunc(r.inNamespace)), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
 	return b.Complete(r)
 }
 
 // edited lets through what a person did to a ProviderToken: spec edits,
 // refresh requests and confirmations, and not the operator's own status writes nor other metadata.
-func edited() predicate.Predicate {
+func (r *Reconciler) edited() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		r.memory.shown(e.ObjectNew.GetUID(), e.ObjectNew.GetResourceVersion())
 		const asked, confirmed = v1alpha1.RefreshRequestedAtAnnotation, v1alpha1.ConfirmAnnotation
 		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
 			e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
+			e.ObjectOld.GetLabels()[v1alpha1.SeverityLabel] != e.ObjectNew.GetLabels()[v1alpha1.SeverityLabel] ||
 			e.ObjectOld.GetAnnotations()[asked] != e.ObjectNew.GetAnnotations()[asked] ||
 			e.ObjectOld.GetAnnotations()[confirmed] != e.ObjectNew.GetAnnotations()[confirmed] ||
 			older(e.ObjectNew.GetResourceVersion(), e.ObjectOld.GetResourceVersion()) || // the cluster was put back
@@ -163,11 +167,24 @@ func (r *Reconciler) find(ctx context.Context, namespace, index, value string) [
 	return requests
 }
 
-// usersOfPlatform finds who uses a credential Secret through a ClusterTokenProvider, to
-// which its label binds it.
+// usersOfPlatform finds who uses a credential Secret through the ClusterTokenProvider that
+// holds it. A label alone does not make it the platform's: those who bring credentials of
+// their own label them likewise, and were each of them to wake all users of the provider,
+// N tokens would be N × N reconciles at every start.
 func (r *Reconciler) usersOfPlatform(ctx context.Context, o client.Object) []reconcile.Request {
 	name, is := strings.CutPrefix(o.GetLabels()[v1alpha1.CredentialsForLabel], v1alpha1.CredentialsForValue(v1alpha1.ClusterProvider, ""))
 	if !is || !r.Options.ClusterProviders {
+		return nil
+	}
+	var p v1alpha1.ClusterTokenProvider
+	switch err := r.Client.Get(ctx, client.ObjectKey{Name: name}, &p); {
+	case apierrors.IsNotFound(err):
+		return nil // when it comes, it wakes its users itself
+	case err != nil:
+		r.Log.Error(err, "finding the ClusterTokenProvider that a credential Secret is for", "clusterTokenProvider", name)
+		return nil
+	}
+	if c := p.Spec.Credentials; c == nil || c.Namespace != o.GetNamespace() || !slices.Contains(c.SecretNames(), o.GetName()) {
 		return nil
 	}
 	return r.find(ctx, "", indexProvider, providerKey(v1alpha1.ClusterProvider, "", name))

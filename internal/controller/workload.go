@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,35 +25,20 @@ type identity struct {
 	standsFor []string
 }
 
-// federated are the credentials that a ServiceAccount's token can stand for.
-func federated() []string {
-	return []string{provider.CredSubjectToken, provider.CredAssertion, provider.CredClientAssertion}
-}
-
-// promises tells whether a ServiceAccount may stand for a credential that no Secret
-// holds. Who has a key signs the grant's assertion with that.
-func (w wallet) promises(canonical string) bool {
-	if w.from.serviceAccount == nil || !slices.Contains(federated(), canonical) {
-		return false
-	}
-	_, signs := w.get(provider.CredPrivateKey)
-	return canonical != provider.CredAssertion || !signs
-}
-
 // identify finds out what the ServiceAccount that pt names, if any, has to stand for
 // in this way in, and whether it could. It asks nobody: consent is looked for when
 // its token is about to be used.
 func (r *Reconciler) identify(f *facts, w wallet) *problem {
-	if w.from.serviceAccount == nil {
+	if w.From.ServiceAccount == nil {
 		return nil
 	}
 	if r.Workload == nil {
 		return providerProblem(v1alpha1.ReasonServiceAccountRefused,
 			"this installation gives away no tokens of ServiceAccounts; ask who runs it for config/workload-identity (Helm: workloadIdentity.enabled), or put the credential into a Secret")
 	}
-	who := &identity{account: *w.from.serviceAccount}
+	who := &identity{account: *w.From.ServiceAccount}
 	for _, name := range f.resolved.FederatedCredentials() {
-		if _, held := w.get(name); !held {
+		if _, held := w.Get(name); !held {
 			who.standsFor = append(who.standsFor, name)
 		}
 	}

@@ -176,17 +176,18 @@ func (s *Scheduler) Submit(j Job) bool {
 	return true
 }
 
-// Cancel forgets a queued job. A running one is left alone.
-func (s *Scheduler) Cancel(key string) {
+// Cancel forgets a queued job. A running one is left alone, which it tells.
+func (s *Scheduler) Cancel(key string) (running bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, found := s.entries[key]
 	if !found || e.running {
-		return
+		return found
 	}
 	delete(s.entries, key)
 	e.lane.queue.remove(e)
 	s.plan(e.host)
+	return false
 }
 
 // Paused tells whether a host is throttled or down, for messages. until is zero

@@ -1,10 +1,11 @@
-// Package metrics holds the operator's own collectors. Labels are bounded, and
-// the series of a deleted object go with it.
+// Package metrics holds the operator's own collectors. Labels are bounded, none of them
+// holds anything that a provider said, and the series of a deleted object go with it.
 //
 // It must not import anything of Kubernetes.
 package metrics
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,11 +16,13 @@ type Metrics struct {
 	exchanges *prometheus.CounterVec
 	duration  *prometheus.HistogramVec
 	left      *prometheus.HistogramVec
-	expiry    *prometheus.GaugeVec
-	refresh   *prometheus.GaugeVec
-	ready     *prometheus.GaugeVec
+	lateness  *prometheus.HistogramVec
+	freezes   *prometheus.CounterVec
+	status    *prometheus.CounterVec
 	nudges    *prometheus.CounterVec
 	spread    prometheus.Histogram
+	tokens    *tokens
+	hosts     *hosts
 }
 
 // Outcomes of telling a pod that a Secret which it mounts has changed.
@@ -30,52 +33,82 @@ const (
 	NudgeDeferred = "deferred" // it waits for the rate limit
 )
 
+// Options of Metrics. The zero value has series for each object, and no build.
+type Options struct {
+	// Aggregated leaves out the series of single objects and credentials: for fleets
+	// whose Prometheus could not take several series for each.
+	Aggregated bool
+	// Version and Commit of the program; no build information when both are empty.
+	Version, Commit, GoVersion string
+}
+
 // New makes the collectors and registers them.
 func New(registry prometheus.Registerer) (*Metrics, error) {
-	object := []string{"namespace", "name"}
+	return NewWith(registry, Options{})
+}
+
+// NewWith is New with options.
+func NewWith(registry prometheus.Registerer, o Options) (*Metrics, error) {
+	byProvider := []string{"provider"}
 	m := &Metrics{
 		exchanges: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "providertoken_exchanges_total",
-			Help: "Attempts to get a token, by provider and outcome (success or kind of failure).",
+			Help: "Attempts to get a token, by provider and outcome (success, withheld or kind of failure).",
 		}, []string{"provider", "outcome"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "providertoken_exchange_duration_seconds",
 			Help:    "Time that an attempt to get a token took.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}, []string{"provider"}),
+		}, byProvider),
 		left: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "providertoken_replaced_token_validity_seconds",
 			Help:    "Validity that a token still had when it was replaced; 0 when it had expired.",
 			Buckets: []float64{0, 5, 15, 30, 60, 120, 300, 900, 3600, 21600, 86400},
-		}, []string{"provider"}),
-		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "providertoken_token_expiry_timestamp_seconds",
-			Help: "When the token in the target Secret expires, in seconds since the epoch.",
-		}, object),
-		refresh: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "providertoken_token_refresh_timestamp_seconds",
-			Help: "When the token in the target Secret is to be replaced, in seconds since the epoch.",
-		}, object),
-		ready: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "providertoken_ready",
-			Help: "1 while the target Secret holds an unexpired token for the current spec, else 0.",
-		}, object),
+		}, byProvider),
+		lateness: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "providertoken_refresh_lateness_seconds",
+			Help:    "Time from the instant that a refresh was planned for until the new token was written; refreshes that somebody asked for are not counted.",
+			Buckets: []float64{.1, .5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200},
+		}, byProvider),
+		freezes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "providertoken_login_freezes_total",
+			Help: "Logins that were refused, so that their credential was frozen to keep the account from being locked.",
+		}, byProvider),
+		status: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "providertoken_status_writes_total",
+			Help: "Status writes, by whether the API server took them (success, failure).",
+		}, []string{"outcome"}),
+		nudges: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "providertoken_pod_nudges_total",
+			Help: "Pods that were to be told of a changed target Secret, by outcome (told, gone, failed, deferred).",
+		}, []string{"outcome"}),
+		spread: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "providertoken_propagation_duration_seconds",
+			Help:    "Time from the change of a target Secret until a pod that mounts it was told.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}),
+		tokens: newTokens(o.Aggregated),
+		hosts:  newHosts(),
 	}
-	m.nudges = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "providertoken_pod_nudges_total",
-		Help: "Pods that were to be told of a changed target Secret, by outcome (told, gone, failed, deferred).",
-	}, []string{"outcome"})
-	m.spread = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name:    "providertoken_propagation_duration_seconds",
-		Help:    "Time from the change of a target Secret until a pod that mounts it was told.",
-		Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+	collectors := []prometheus.Collector{m.exchanges, m.duration, m.left, m.lateness, m.freezes, m.status, m.nudges, m.spread, m.tokens, m.hosts}
+	if o.Version != "" || o.Commit != "" {
+		collectors = append(collectors, build(o))
+	}
+	var errs []error
+	for _, c := range collectors {
+		errs = append(errs, registry.Register(c))
+	}
+	return m, errors.Join(errs...)
+}
+
+func build(o Options) prometheus.Collector {
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "providertoken_build_info",
+		Help:        "Always 1; its labels say what is running.",
+		ConstLabels: prometheus.Labels{"version": o.Version, "commit": o.Commit, "goversion": o.GoVersion},
 	})
-	for _, c := range []prometheus.Collector{m.exchanges, m.duration, m.left, m.expiry, m.refresh, m.ready, m.nudges, m.spread} {
-		if err := registry.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	info.Set(1)
+	return info
 }
 
 // Exchanged counts one attempt to get a token.
@@ -91,6 +124,23 @@ func (m *Metrics) Published(provider string, left time.Duration, replaced bool) 
 	}
 }
 
+// Refreshed notes how long after its planned instant a refresh was done.
+func (m *Metrics) Refreshed(provider string, late time.Duration) {
+	m.lateness.WithLabelValues(provider).Observe(max(late, 0).Seconds())
+}
+
+// Froze counts a login whose refusal froze its credential.
+func (m *Metrics) Froze(provider string) { m.freezes.WithLabelValues(provider).Inc() }
+
+// StatusWritten counts a write of status.
+func (m *Metrics) StatusWritten(err error) {
+	outcome := "success"
+	if err != nil {
+		outcome = "failure"
+	}
+	m.status.WithLabelValues(outcome).Inc()
+}
+
 // Nudged counts pods that were to be told of a changed Secret. took is from the
 // change until a pod was told; zero when that is not known.
 func (m *Metrics) Nudged(outcome string, pods int, took time.Duration) {
@@ -100,27 +150,15 @@ func (m *Metrics) Nudged(outcome string, pods int, took time.Duration) {
 	}
 }
 
-// Token notes what is known of one object's token; zero instants are left out.
-func (m *Metrics) Token(namespace, name string, expires, refresh time.Time, ready bool) {
-	set := func(g *prometheus.GaugeVec, at time.Time) {
-		if at.IsZero() {
-			g.DeleteLabelValues(namespace, name)
-			return
-		}
-		g.WithLabelValues(namespace, name).Set(float64(at.Unix()))
-	}
-	set(m.expiry, expires)
-	set(m.refresh, refresh)
-	value := 0.0
-	if ready {
-		value = 1
-	}
-	m.ready.WithLabelValues(namespace, name).Set(value)
-}
+// Token notes what is known of one object, instead of what was known of it.
+func (m *Metrics) Token(t Token) { m.tokens.put(t) }
 
 // Forget drops the series of an object that is gone.
-func (m *Metrics) Forget(namespace, name string) {
-	for _, g := range []*prometheus.GaugeVec{m.expiry, m.refresh, m.ready} {
-		g.DeleteLabelValues(namespace, name)
-	}
+func (m *Metrics) Forget(namespace, name string) { m.tokens.forget(namespace, name) }
+
+// Watch lets the series of hosts, and the states of tokens, be as hosts and now say at
+// each collection.
+func (m *Metrics) Watch(hosts func() []Host, now func() time.Time) {
+	m.hosts.source.Store(&hosts)
+	m.tokens.now.Store(&now)
 }

@@ -23,6 +23,8 @@ type Options struct {
 	MetricsSecure bool
 	// HealthProbeBindAddress of /healthz and /readyz; "0" for none.
 	HealthProbeBindAddress string
+	// PprofBindAddress of Go's profiles, on loopback; empty for none.
+	PprofBindAddress string
 	// LeaderElect lets only one of several replicas work.
 	LeaderElect bool
 	// WatchNamespaces restricts the operator; empty for the whole cluster.
@@ -49,9 +51,21 @@ type Options struct {
 	WorkloadIdentity bool
 	// APIAudiences are further audiences of the API server, for which no token is given away.
 	APIAudiences []string
+	// ObjectMetrics has series for each ProviderToken, instead of sums only.
+	ObjectMetrics bool
+	// AuditLog is where a line for each exchange goes: AuditStdout, AuditStderr, a path, or empty for nowhere.
+	AuditLog string
+	// OTLPEndpoint is a URL that traces are sent to; empty for none.
+	OTLPEndpoint string
 	// Version asks for the version instead of running.
 	Version bool
 }
+
+// Special values of AuditLog.
+const (
+	AuditStdout = "stdout"
+	AuditStderr = "stderr"
+)
 
 const (
 	defaultWorkers   = 16
@@ -64,7 +78,7 @@ const (
 // logger's. The error says what to write instead; flag.ErrHelp after --help.
 func Parse(args []string, env func(string) string, register ...func(*flag.FlagSet)) (Options, error) {
 	var o Options
-	var namespaces, networks, proxy, audiences string
+	var namespaces, networks, proxy, audiences, endpoint string
 	own := env("POD_NAMESPACE")
 	if own == "" {
 		own = defaultNamespace
@@ -73,6 +87,7 @@ func Parse(args []string, env func(string) string, register ...func(*flag.FlagSe
 	fs.StringVar(&o.MetricsBindAddress, "metrics-bind-address", ":8443", "`address` of the metrics endpoint, or 0 for none")
 	fs.BoolVar(&o.MetricsSecure, "metrics-secure", true, "serve metrics over TLS, to those whom the API server lets read /metrics")
 	fs.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz, or 0 for none")
+	fs.StringVar(&o.PprofBindAddress, "pprof-bind-address", "", "loopback `address` of Go's CPU and heap profiles (/debug/pprof), such as 127.0.0.1:6060; none when empty")
 	fs.BoolVar(&o.LeaderElect, "leader-elect", true, "let only one of several replicas work")
 	fs.StringVar(&namespaces, "watch-namespaces", "", "comma-separated `namespaces` to work in; all of the cluster when empty. ClusterTokenProviders are not read then")
 	fs.StringVar(&o.WatchLabelSelector, "watch-label-selector", "", "work on ProviderTokens with these labels only (a shard), such as shard=a; the lease's name includes it")
@@ -86,6 +101,9 @@ func Parse(args []string, env func(string) string, register ...func(*flag.FlagSe
 	fs.IntVar(&o.PropagationRate, "propagation-rate", defaultRate, "`number` of pods to tell in a second; half of that in one namespace")
 	fs.BoolVar(&o.WorkloadIdentity, "workload-identity", false, "let tokens of ServiceAccounts that consent stand for stored credentials (spec.credentials.serviceAccount); needs the rights of config/workload-identity")
 	fs.StringVar(&audiences, "api-audiences", "", "comma-separated `audiences` of the API server, beside the usual ones, that no token is ever requested for; its own flag of that name lists them")
+	fs.BoolVar(&o.ObjectMetrics, "object-metrics", true, "have series for each ProviderToken; false leaves sums by provider and host, for tens of thousands of them")
+	fs.StringVar(&o.AuditLog, "audit-log", AuditStdout, "where one line of JSON for each request to a provider goes, never with a secret: `stdout, stderr, none` or the path of a file; other logs go to stderr")
+	fs.StringVar(&endpoint, "otlp-endpoint", "", "`URL` of an OpenTelemetry collector (OTLP over gRPC) that traces are sent to, such as https://collector.example.com:4317; http is without TLS")
 	fs.BoolVar(&o.Version, "version", false, "print version, commit and the catalog's entries, and exit")
 	for _, add := range register {
 		add(fs)
@@ -96,21 +114,31 @@ func Parse(args []string, env func(string) string, register ...func(*flag.FlagSe
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: all options are flags, see --help", fs.Arg(0))
 	}
-	var errs [3]error
+	var errs [4]error
 	o.WatchNamespaces, errs[0] = parseNamespaces(namespaces)
 	o.EgressProxy, errs[1] = parseProxy(proxy)
 	o.AllowNetworks, errs[2] = parseNetworks(networks)
 	o.APIAudiences = split(audiences)
+	o.OTLPEndpoint, errs[3] = parseOTLP(endpoint)
+	switch o.AuditLog {
+	case "none":
+		o.AuditLog = ""
+	case "-":
+		o.AuditLog = AuditStdout
+	}
 	return o, errors.Join(append(errs[:], o.validate())...)
 }
 
 func (o Options) validate() error {
-	var errs []error
+	errs := []error{o.validatePprof()}
 	if o.MaxConcurrentReconciles < 1 {
 		errs = append(errs, fmt.Errorf("--max-concurrent-reconciles=%d: must be at least 1", o.MaxConcurrentReconciles))
 	}
 	if o.PropagationRate < 1 {
 		errs = append(errs, fmt.Errorf("--propagation-rate=%d: must be at least 1; leave --propagation off to tell nobody", o.PropagationRate))
+	}
+	if o.AuditLog != "" && o.AuditLog != AuditStdout && o.AuditLog != AuditStderr && !strings.HasPrefix(o.AuditLog, "/") {
+		errs = append(errs, fmt.Errorf("--audit-log=%q: write stdout, stderr, none or an absolute path", o.AuditLog))
 	}
 	if len(o.APIAudiences) > 0 && !o.WorkloadIdentity {
 		errs = append(errs, errors.New("--api-audiences: says for what --workload-identity must request no tokens; set that too, or leave both off"))
@@ -122,6 +150,19 @@ func (o Options) validate() error {
 		errs = append(errs, fmt.Errorf("--cluster-name=%q: use up to 128 letters, digits, '.', '_' and '-'", o.ClusterName))
 	}
 	return errors.Join(errs...)
+}
+
+// validatePprof keeps profiles on this host: whoever reads them can stall the process
+// and learns what it does, and they ask nobody who that is.
+func (o Options) validatePprof() error {
+	if o.PprofBindAddress == "" {
+		return nil
+	}
+	a, err := netip.ParseAddrPort(o.PprofBindAddress)
+	if err != nil || !a.Addr().IsLoopback() {
+		return fmt.Errorf("--pprof-bind-address=%q: use a loopback address with a port, such as 127.0.0.1:6060 (kubectl port-forward reaches it)", o.PprofBindAddress)
+	}
+	return nil
 }
 
 func namespaceName() *regexp.Regexp {
@@ -149,6 +190,18 @@ func parseProxy(s string) (*url.URL, error) {
 		return nil, errors.New("--egress-proxy: write an http or https URL, such as http://proxy.example.com:3128")
 	}
 	return u, nil
+}
+
+func parseOTLP(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+		// As above.
+		return "", errors.New("--otlp-endpoint: write an http or https URL without a password, such as https://collector.example.com:4317")
+	}
+	return s, nil
 }
 
 func parseNetworks(s string) ([]netip.Prefix, error) {

@@ -21,7 +21,7 @@ func TestDefaultsAreWhatProductionWants(t *testing.T) {
 	want := Options{
 		MetricsBindAddress: ":8443", MetricsSecure: true, HealthProbeBindAddress: ":8081", LeaderElect: true,
 		MaxConcurrentReconciles: 16, OperatorNamespace: "providertoken-system", InlineProviders: true,
-		PropagationRate: 50,
+		PropagationRate: 50, ObjectMetrics: true, AuditLog: AuditStdout,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -52,13 +52,30 @@ func TestFlagsAreRead(t *testing.T) {
 	}
 }
 
+func TestAuditLogIsWhereItIsSaid(t *testing.T) {
+	for told, want := range map[string]string{"none": "", "-": AuditStdout, "stderr": AuditStderr, "/var/log/audit": "/var/log/audit"} {
+		got, err := Parse([]string{"--audit-log=" + told, "--object-metrics=false", "--otlp-endpoint=http://collector:4317"}, noEnv)
+		if err != nil || got.AuditLog != want || got.ObjectMetrics || got.OTLPEndpoint != "http://collector:4317" {
+			t.Errorf("%s: got %+v, %v", told, got, err)
+		}
+	}
+}
+
 func TestMistakesAreExplained(t *testing.T) {
 	for _, c := range []struct{ arg, want string }{
 		{"--watch-namespaces=a,B", `"B" is not the name of a namespace`},
 		{"--operator-namespace=-", "is not the name of a namespace"},
 		{"--allow-networks=10.0.0.0", "write it as 10.1.0.0/16"},
+		{"--audit-log=audit.log", "write stdout, stderr, none or an absolute path"},
+		{"--otlp-endpoint=collector:4317", "write an http or https URL"},
+		{"--otlp-endpoint=https://u:secret@collector:4317", "without a password"},
 		{"--egress-proxy=socks5://u:secret@h", "write an http or https URL"},
 		{"--egress-proxy=:", "write an http or https URL"},
+		{"--pprof-bind-address=:6060", "use a loopback address"},
+		{"--pprof-bind-address=0.0.0.0:6060", "use a loopback address"},
+		{"--pprof-bind-address=10.1.2.3:6060", "use a loopback address"},
+		{"--pprof-bind-address=localhost:6060", "use a loopback address"},
+		{"--pprof-bind-address=127.0.0.1", "use a loopback address"},
 		{"--max-concurrent-reconciles=0", "must be at least 1"},
 		{"--propagation-rate=0", "leave --propagation off"},
 		{"--api-audiences=x", "--workload-identity"},
@@ -72,6 +89,15 @@ func TestMistakesAreExplained(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: the error tells a password: %v", c.arg, err)
+		}
+	}
+}
+
+func TestProfilesAreServedOnLoopbackOnly(t *testing.T) {
+	for _, address := range []string{"127.0.0.1:6060", "[::1]:0"} {
+		got, err := Parse([]string{"--pprof-bind-address=" + address}, noEnv)
+		if err != nil || got.PprofBindAddress != address {
+			t.Errorf("%s: got %q, %v", address, got.PprofBindAddress, err)
 		}
 	}
 }

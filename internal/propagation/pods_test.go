@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/mounts"
 )
 
 func noon() time.Time { return time.Date(2026, time.March, 4, 12, 0, 0, 0, time.UTC) }
@@ -55,14 +56,14 @@ func everyWay() *corev1.Pod {
 }
 
 func TestReadingsTellsFilesThatFollowFromThoseThatDoNot(t *testing.T) {
-	want := map[string]reading{
-		"plain":     {mounted: true},
-		"projected": {mounted: true},
-		"part":      {mounted: true, once: bySubPath},
-		"variable":  {once: byEnvironment},
-		"sidecar":   {once: byEnvironment},
+	want := map[string]mounts.Reading{
+		"plain":     {Mounted: true},
+		"projected": {Mounted: true},
+		"part":      {Mounted: true, Once: mounts.BySubPath},
+		"variable":  {Once: mounts.ByEnvironment},
+		"sidecar":   {Once: mounts.ByEnvironment},
 	}
-	if diff := cmp.Diff(want, readings(everyWay()), cmp.AllowUnexported(reading{})); diff != "" {
+	if diff := cmp.Diff(want, mounts.Of(everyWay())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -77,13 +78,13 @@ func TestStripKeepsAllThatIsRead(t *testing.T) {
 		t.Fatalf("got a %T", stripped)
 	}
 	whole := everyWay()
-	if diff := cmp.Diff(readings(whole), readings(slim), cmp.AllowUnexported(reading{})); diff != "" {
+	if diff := cmp.Diff(mounts.Of(whole), mounts.Of(slim)); diff != "" {
 		t.Errorf("readings (-whole +stripped):\n%s", diff)
 	}
 	if diff := cmp.Diff(chosen(whole), chosen(slim)); diff != "" {
 		t.Errorf("chosen (-whole +stripped):\n%s", diff)
 	}
-	if !running(slim) || slim.UID != whole.UID || slim.ResourceVersion != whole.ResourceVersion {
+	if !mounts.Running(slim) || slim.UID != whole.UID || slim.ResourceVersion != whole.ResourceVersion {
 		t.Errorf("the stripped pod lost what it is: %+v", slim)
 	}
 	if slim.Annotations[v1alpha1.ToldAnnotation] != "plain=1" || len(slim.Annotations) != 1 || len(slim.Labels) != 1 {
@@ -130,7 +131,7 @@ func TestRunning(t *testing.T) {
 	} {
 		pod := everyWay()
 		c.edit(pod)
-		if running(pod) != c.want {
+		if mounts.Running(pod) != c.want {
 			t.Errorf("%s: got %v", name, !c.want)
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/alarms"
 	"github.com/providertoken/operator/internal/metrics"
+	"github.com/providertoken/operator/internal/mounts"
 )
 
 const (
@@ -171,12 +172,12 @@ func (r *round) run(ctx context.Context, pods []corev1.Pod) error {
 	mounting := 0
 	for i := range pods {
 		pod := &pods[i]
-		reads := readings(pod)[r.secret.Name]
-		if !running(pod) {
+		reads := mounts.Of(pod)[r.secret.Name]
+		if !mounts.Running(pod) {
 			continue
 		}
 		r.hint(pod, reads)
-		if !reads.mounted {
+		if !reads.Mounted {
 			continue
 		}
 		mounting++
@@ -253,7 +254,7 @@ func (r *round) tell(ctx context.Context, pods []*corev1.Pod) error {
 }
 
 func (r *round) patch(ctx context.Context, pod *corev1.Pod) error {
-	value := parseTold(pod.Annotations[v1alpha1.ToldAnnotation]).with(r.secret.Name, r.secret.ResourceVersion, readings(pod))
+	value := parseTold(pod.Annotations[v1alpha1.ToldAnnotation]).with(r.secret.Name, r.secret.ResourceVersion, mounts.Of(pod))
 	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid":         pod.UID, // another pod of the same name is not meant
 		"annotations": map[string]string{v1alpha1.ToldAnnotation: value},
@@ -293,8 +294,8 @@ func (r *round) finish(pods int) {
 }
 
 // hint tells once for each workload that reads a target in a way that never changes.
-func (r *round) hint(pod *corev1.Pod, reads reading) {
-	if reads.mounted && reads.once == "" {
+func (r *round) hint(pod *corev1.Pod, reads mounts.Reading) {
+	if reads.Mounted && reads.Once == "" {
 		return
 	}
 	workload := pod.UID
@@ -312,8 +313,8 @@ func (r *round) hint(pod *corev1.Pod, reads reading) {
 		return
 	}
 	how := "does not mount it at all"
-	if reads.once != "" {
-		how = fmt.Sprintf("reads it by %s while a container runs", reads.once)
+	if reads.Once != "" {
+		how = fmt.Sprintf("reads it by %s while a container runs", reads.Once)
 	}
 	r.Events.Eventf(r.owner, pod, corev1.EventTypeWarning, v1alpha1.ReasonPodReadsOnce, "Tell",
 		"Pod %q asks to be told of Secret %q, but %s: mount the Secret as a volume without subPath, or restart the pod after each refresh",

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/providertoken/operator/internal/mounts"
 )
 
 // told is what the annotation says: for each Secret the resource version that the
@@ -26,7 +28,7 @@ func parseTold(value string) told {
 
 // with is the annotation's value once the pod is told of a version of one more
 // Secret; entries of Secrets that it reads no longer go.
-func (t told) with(name, version string, reads map[string]reading) string {
+func (t told) with(name, version string, reads map[string]mounts.Reading) string {
 	entries := []string{name + "=" + version}
 	for other, v := range t {
 		if _, still := reads[other]; still && other != name {

@@ -4,10 +4,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/providertoken/operator/internal/mounts"
 )
 
 func TestToldForgetsWhatIsNoLongerRead(t *testing.T) {
-	reads := map[string]reading{"a": {mounted: true}, "b": {mounted: true}}
+	reads := map[string]mounts.Reading{"a": {Mounted: true}, "b": {Mounted: true}}
 	if got := parseTold("b=2,gone=9").with("a", "10", reads); got != "a=10,b=2" {
 		t.Errorf("got %q", got)
 	}

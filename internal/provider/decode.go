@@ -76,23 +76,35 @@ func (r Resolved) addRefresh(t *token.Token, document object) {
 		return
 	}
 	t.Refresh = token.NewSecret(refresh)
-	for _, pointer := range r.Response.RefreshExpiresIn {
+	if life, pointer := findDuration(document, r.Response.RefreshExpiresIn); pointer != "" {
+		t.RefreshExpiresAt = t.IssuedAt.Add(max(0, life.Truncate(time.Second)))
+	}
+}
+
+// findDuration is the first duration that a pointer finds, and that pointer.
+func findDuration(document object, pointers []string) (found time.Duration, pointer string) {
+	for _, pointer := range pointers {
 		if life, ok := duration(lookup(document, pointer)); ok {
-			t.RefreshExpiresAt = t.IssuedAt.Add(max(0, life.Truncate(time.Second)))
-			return
+			return life, pointer
 		}
 	}
+	return 0, ""
 }
 
 // grantedScopes reads scope as a string (RFC 6749 §3.3) or a list. They are shown
 // to people, so what is not a scope-token is left out.
 func (r Resolved) grantedScopes(document object) []string {
+	scopes, _ := r.findScopes(document)
+	return scopes
+}
+
+func (r Resolved) findScopes(document object) (scopes []string, pointer string) {
 	for _, pointer := range r.Response.Scope {
 		if scopes := plausibleScopes(lookup(document, pointer)); len(scopes) > 0 {
-			return scopes
+			return scopes, pointer
 		}
 	}
-	return nil
+	return nil, ""
 }
 
 func plausibleScopes(value any) []string {
@@ -127,12 +139,18 @@ func isToken(s string) bool { return s != "" && len(s) <= maxToken && isVSCHAR(s
 
 // firstString is the first string with content that a pointer finds.
 func firstString(document object, pointers []string) string {
+	s, _ := findString(document, pointers)
+	return s
+}
+
+// findString is firstString, and which pointer found it.
+func findString(document object, pointers []string) (found, pointer string) {
 	for _, pointer := range pointers {
 		if s, _ := lookup(document, pointer).(string); s != "" {
-			return s
+			return s, pointer
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // nonsense is an Error about an answer of success that makes no sense.

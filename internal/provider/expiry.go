@@ -49,7 +49,7 @@ func (r Resolved) lifetime(document object, access string, a Answer) (time.Durat
 }
 
 func (r Resolved) statedLifetime(document object, access string, a Answer) (time.Duration, token.ExpirySource) {
-	life, source := r.answeredLifetime(document, a)
+	life, source, _ := r.answeredLifetime(document, a)
 	own, isJWT := jwtLifetime(access, a)
 	if !isJWT {
 		return life, source
@@ -60,18 +60,16 @@ func (r Resolved) statedLifetime(document object, access string, a Answer) (time
 	return life, source
 }
 
-func (r Resolved) answeredLifetime(document object, a Answer) (time.Duration, token.ExpirySource) {
-	for _, pointer := range r.Response.ExpiresIn {
-		if life, ok := duration(lookup(document, pointer)); ok {
-			return life, token.ExpiresIn
-		}
+func (r Resolved) answeredLifetime(document object, a Answer) (life time.Duration, source token.ExpirySource, pointer string) {
+	if life, pointer := findDuration(document, r.Response.ExpiresIn); pointer != "" {
+		return life, token.ExpiresIn, pointer
 	}
 	for _, pointer := range r.Response.ExpiresAt {
 		if at, ok := instant(lookup(document, pointer)); ok {
-			return at.Sub(serverNow(a)), token.ExpiresAt
+			return at.Sub(serverNow(a)), token.ExpiresAt, pointer
 		}
 	}
-	return 0, ""
+	return 0, "", ""
 }
 
 // jwtLifetime reads exp of an access token that happens to be a JWT. Nothing is
@@ -103,12 +101,17 @@ func issuerNow(claims object, exp time.Time, a Answer) time.Time {
 	return iat
 }
 
-func jwtClaims(access string) (object, bool) {
+func jwtClaims(access string) (object, bool) { return jwtPart(access, 1) }
+
+func jwtHeader(access string) (object, bool) { return jwtPart(access, 0) }
+
+// jwtPart is the header (0) or the payload (1) of a JWT in compact form (RFC 7519 §3).
+func jwtPart(access string, part int) (object, bool) {
 	parts := strings.Split(access, ".")
 	if len(parts) != 3 {
 		return nil, false
 	}
-	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[part], "="))
 	if err != nil {
 		return nil, false
 	}

@@ -73,6 +73,7 @@ type Book struct {
 // entry is what this process knows of one state.
 type entry struct {
 	turn chan struct{} // holds one value while nobody reads or writes the state
+	used time.Time     // when it was asked for last; the Book's lock guards it
 	// last is the state as this process read or wrote it last; nil when that is not known.
 	last *state
 	// flying is the use that has not ended.
@@ -394,7 +395,31 @@ func (b *Book) entry(name types.NamespacedName) *entry {
 		e.turn <- struct{}{}
 		b.entries[name] = e
 	}
+	e.used = b.Now()
 	return e
+}
+
+// idle is how long what is known of a state is remembered that nobody asks for.
+const idle = 24 * time.Hour
+
+// Sweep forgets what is known of states that nobody asked for in a day and that nothing
+// is under way with: their ProviderTokens are gone, or their next use costs one read.
+func (b *Book) Sweep() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, e := range b.entries {
+		if b.Now().Sub(e.used) < idle {
+			continue
+		}
+		select {
+		case <-e.turn:
+			if e.flying == nil && e.owed == nil && e.overwritten == nil && len(e.unsent) == 0 {
+				delete(b.entries, name)
+			}
+			e.turn <- struct{}{}
+		default:
+		}
+	}
 }
 
 func (e *entry) enter(ctx context.Context) error {

@@ -55,20 +55,25 @@ func wholeSeconds(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Second)
 }
 
-// describe is what tells about the token itself; the content hash covers it.
-func describe(t token.Token) map[string]string {
-	return withoutEmpty(map[string]string{
-		v1alpha1.IssuedAtAnnotation:     formatInstant(t.IssuedAt),
-		v1alpha1.ExpiresAtAnnotation:    formatInstant(t.ExpiresAt),
-		v1alpha1.ExpirySourceAnnotation: string(t.ExpirySource),
-		v1alpha1.TokenTypeAnnotation:    t.Type,
-		v1alpha1.ScopesAnnotation:       joinScopes(t.Scopes),
-	})
+// describe writes down what tells about the token itself; the content hash covers it.
+func describe(annotations map[string]string, t token.Token) {
+	note(annotations, v1alpha1.IssuedAtAnnotation, formatInstant(t.IssuedAt))
+	note(annotations, v1alpha1.ExpiresAtAnnotation, formatInstant(t.ExpiresAt))
+	note(annotations, v1alpha1.ExpirySourceAnnotation, string(t.ExpirySource))
+	note(annotations, v1alpha1.TokenTypeAnnotation, t.Type)
+	note(annotations, v1alpha1.ScopesAnnotation, joinScopes(t.Scopes))
+}
+
+// note sets an annotation unless there is nothing to say.
+func note(annotations map[string]string, key, value string) {
+	if value != "" {
+		annotations[key] = value
+	}
 }
 
 // described are the keys of describe.
-func described() []string {
-	return []string{
+func described() [5]string {
+	return [5]string{
 		v1alpha1.IssuedAtAnnotation,
 		v1alpha1.ExpiresAtAnnotation,
 		v1alpha1.ExpirySourceAnnotation,
@@ -77,16 +82,14 @@ func described() []string {
 	}
 }
 
-// bookkeeping is what goes along with the token in one write.
-func bookkeeping(c Content) map[string]string {
-	return withoutEmpty(map[string]string{
-		v1alpha1.InputsAnnotation:         c.Inputs,
-		v1alpha1.RefreshAtAnnotation:      formatInstant(c.RefreshAt),
-		v1alpha1.RefreshHandledAnnotation: c.HandledRefresh,
-	})
+// keepBooks writes down what goes along with the token in one write.
+func keepBooks(annotations map[string]string, c Content) {
+	note(annotations, v1alpha1.InputsAnnotation, c.Inputs)
+	note(annotations, v1alpha1.RefreshAtAnnotation, formatInstant(c.RefreshAt))
+	note(annotations, v1alpha1.RefreshHandledAnnotation, c.HandledRefresh)
 }
 
-// parseContent is the inverse of describe and bookkeeping; false when there is
+// parseContent is the inverse of describe and keepBooks; false when there is
 // no life of a token in the annotations. The access token is not among them.
 func parseContent(annotations map[string]string) (Content, bool) {
 	issued, ok := parseInstant(annotations[v1alpha1.IssuedAtAnnotation])
@@ -136,15 +139,6 @@ func splitScopes(s string) []string {
 		return nil
 	}
 	return scopes
-}
-
-func withoutEmpty(m map[string]string) map[string]string {
-	for k, v := range m {
-		if v == "" {
-			delete(m, k)
-		}
-	}
-	return m
 }
 
 // Issued is when the token in a target was issued, by what the target says of itself;

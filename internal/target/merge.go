@@ -1,12 +1,14 @@
 package target
 
 import (
+	"bytes"
 	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 )
@@ -15,13 +17,39 @@ import (
 // and type are the same, our labels, annotations and ownerReference are there,
 // and none is left over from an earlier template. What others added to the
 // metadata does not count. Neither may be nil.
+//
+// It is asked in every reconcile of every object: so it neither copies nor reflects.
 func Matches(have, want *corev1.Secret) bool {
-	merged := merge(have, want)
-	return have.Type == merged.Type &&
-		equality.Semantic.DeepEqual(have.Data, merged.Data) &&
-		equality.Semantic.DeepEqual(have.Labels, merged.Labels) &&
-		equality.Semantic.DeepEqual(have.Annotations, merged.Annotations) &&
-		equality.Semantic.DeepEqual(have.OwnerReferences, merged.OwnerReferences)
+	before := parseManaged(have.Annotations[ManagedMetadataAnnotation])
+	return have.Type == want.Type &&
+		maps.EqualFunc(have.Data, want.Data, bytes.Equal) &&
+		settled(have.Labels, templated(before.Labels), want.Labels) &&
+		settled(have.Labels, []string{v1alpha1.ShardLabel}, want.Labels) &&
+		settled(have.Annotations, templated(before.Annotations), want.Annotations) &&
+		settled(have.Annotations, ownAnnotations(), want.Annotations) &&
+		ownersSettled(have.OwnerReferences, want)
+}
+
+// settled tells whether replaceKeys would change nothing.
+func settled(have map[string]string, stale []string, want map[string]string) bool {
+	for k, v := range want {
+		if is, found := have[k]; !found || is != v {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(stale, func(k string) bool {
+		_, found := have[k]
+		_, wanted := want[k]
+		return found && !wanted
+	})
+}
+
+// ownersSettled tells whether mergeOwners would change nothing.
+func ownersSettled(have []metav1.OwnerReference, want *corev1.Secret) bool {
+	return slices.EqualFunc(have, mergeOwners(have, want), func(a, b metav1.OwnerReference) bool {
+		return a.APIVersion == b.APIVersion && a.Kind == b.Kind && a.Name == b.Name && a.UID == b.UID &&
+			ptr.Equal(a.Controller, b.Controller) && ptr.Equal(a.BlockOwnerDeletion, b.BlockOwnerDeletion)
+	})
 }
 
 // merge is have with all that want says, and without what we once wrote and
@@ -31,7 +59,7 @@ func merge(have, want *corev1.Secret) *corev1.Secret {
 	merged := have.DeepCopy()
 	merged.Type = want.Type
 	merged.Data = want.DeepCopy().Data
-	merged.Labels = replaceKeys(merged.Labels, templated(before.Labels), want.Labels)
+	merged.Labels = replaceKeys(merged.Labels, append(templated(before.Labels), v1alpha1.ShardLabel), want.Labels)
 	merged.Annotations = replaceKeys(merged.Annotations, append(templated(before.Annotations), ownAnnotations()...), want.Annotations)
 	merged.OwnerReferences = mergeOwners(merged.OwnerReferences, want)
 	return merged

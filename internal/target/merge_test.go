@@ -5,7 +5,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"pgregory.net/rapid"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 )
@@ -36,6 +38,7 @@ func TestMatches(t *testing.T) {
 		{"a template's label that is stale", func(s *corev1.Secret) {
 			s.Labels["old"], s.Annotations[ManagedMetadataAnnotation] = "x", `{"labels":["old"]}`
 		}, false},
+		{"a shard's label that is stale", func(s *corev1.Secret) { s.Labels[v1alpha1.ShardLabel] = "a" }, false},
 		{"ownerReference gone, as after a restore", func(s *corev1.Secret) { s.OwnerReferences = nil }, false},
 		{"ownerReference with an old UID", func(s *corev1.Secret) { s.OwnerReferences[0].UID = "old" }, false},
 		{"ownerReference of an older version", func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "providertoken.dev/v1alpha0" }, false},
@@ -57,6 +60,55 @@ func TestMatches(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Matches compares by hand what this compares by making it.
+func TestMatchesTellsWhetherTheMergedSecretDiffers(t *testing.T) {
+	own := newOwner(withTemplate(v1alpha1.SecretTemplate{
+		Metadata: &v1alpha1.TemplateMetadata{Labels: map[string]v1alpha1.LabelValue{"a": "x"}, Annotations: map[string]v1alpha1.MetadataValue{"b": "y"}},
+		Data:     map[string]v1alpha1.TemplateText{"c": "z"},
+	}))
+	want := mustRender(t, own, newContent())
+	keys := []string{
+		"a", "b", "c", "token", "example.com/other", v1alpha1.TargetLabel, v1alpha1.ShardLabel, v1alpha1.InputsAnnotation, v1alpha1.ContentHashAnnotation,
+		v1alpha1.RefreshHandledAnnotation, FormAnnotation, ManagedMetadataAnnotation,
+	}
+	values := []string{"", "x", "y", "z", "true", `{"labels":["a","example.com/other"],"annotations":["b"]}`}
+	foreign := metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "c", Controller: new(true)}
+	older := metav1.OwnerReference{APIVersion: "providertoken.dev/v1alpha0", Kind: "ProviderToken", Name: own.Name, UID: "old"}
+	rapid.Check(t, func(t *rapid.T) {
+		have := published(want)
+		for range rapid.IntRange(0, 3).Draw(t, "edits") {
+			key, value := rapid.SampledFrom(keys).Draw(t, "key"), rapid.SampledFrom(values).Draw(t, "value")
+			switch rapid.IntRange(0, 7).Draw(t, "edit") {
+			case 0:
+				have.Labels[key] = value
+			case 1:
+				delete(have.Labels, key)
+			case 2:
+				have.Annotations[key] = value
+			case 3:
+				delete(have.Annotations, key)
+			case 4:
+				have.Data[key] = []byte(value)
+			case 5:
+				delete(have.Data, key)
+			case 6:
+				have.OwnerReferences = append(have.OwnerReferences, rapid.SampledFrom([]metav1.OwnerReference{foreign, older, want.OwnerReferences[0]}).Draw(t, "owner"))
+			default:
+				have.OwnerReferences = nil
+			}
+		}
+		merged := merge(have, want)
+		same := have.Type == merged.Type &&
+			equality.Semantic.DeepEqual(have.Data, merged.Data) &&
+			equality.Semantic.DeepEqual(have.Labels, merged.Labels) &&
+			equality.Semantic.DeepEqual(have.Annotations, merged.Annotations) &&
+			equality.Semantic.DeepEqual(have.OwnerReferences, merged.OwnerReferences)
+		if got := Matches(have, want); got != same {
+			t.Errorf("Matches is %t, and a write would change nothing: %t\n%s", got, same, cmp.Diff(have, merged))
+		}
+	})
 }
 
 func TestMergeKeepsWhatOthersWrote(t *testing.T) {
@@ -112,6 +164,32 @@ func TestMergeDoesNotBelieveAForgedListOfTemplateMetadata(t *testing.T) {
 		}
 		if _, found := got.Annotations[ManagedMetadataAnnotation]; found {
 			t.Errorf("the list %s stays", list)
+		}
+	}
+}
+
+func TestATargetFollowsItsProviderTokenToAnotherShard(t *testing.T) {
+	for name, c := range map[string]struct {
+		have, want map[string]string
+		matches    bool
+	}{
+		"none":          {nil, nil, true},
+		"the same":      {map[string]string{v1alpha1.ShardLabel: "a"}, map[string]string{v1alpha1.ShardLabel: "a"}, true},
+		"another":       {map[string]string{v1alpha1.ShardLabel: "a"}, map[string]string{v1alpha1.ShardLabel: "b"}, false},
+		"none any more": {map[string]string{v1alpha1.ShardLabel: "a", "else": "x"}, map[string]string{}, false},
+		"a first one":   {map[string]string{"else": "x"}, map[string]string{v1alpha1.ShardLabel: "b"}, false},
+	} {
+		have := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Labels: c.have}}
+		want := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Labels: c.want}}
+		if got := Matches(have, want); got != c.matches {
+			t.Errorf("%s: matches is %t", name, got)
+		}
+		merged := merge(have, want)
+		if merged.Labels[v1alpha1.ShardLabel] != c.want[v1alpha1.ShardLabel] || merged.Labels["else"] != c.have["else"] {
+			t.Errorf("%s: merged labels are %v", name, merged.Labels)
+		}
+		if !Matches(merged, want) {
+			t.Errorf("%s: what was written does not match", name)
 		}
 	}
 }

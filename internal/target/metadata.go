@@ -52,7 +52,8 @@ func parseManaged(value string) managed {
 
 // ownAnnotations are those that the operator writes and removes as it sees fit.
 func ownAnnotations() []string {
-	return append(described(),
+	own := described()
+	return append(own[:],
 		v1alpha1.OwnerAnnotation,
 		v1alpha1.InputsAnnotation,
 		v1alpha1.RefreshAtAnnotation,

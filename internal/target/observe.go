@@ -56,8 +56,9 @@ func Observe(owner *v1alpha1.ProviderToken, s *corev1.Secret) Observation {
 		o.Owner = claimedOwner(s)
 		return o
 	}
-	o.Intact = s.Labels[v1alpha1.TargetLabel] == "true" && dataVouched(s)
-	o.Content = observeContent(owner, s)
+	vouched := dataVouched(s)
+	o.Intact = s.Labels[v1alpha1.TargetLabel] == "true" && vouched
+	o.Content = observeContent(owner, s, vouched)
 	return o
 }
 
@@ -123,7 +124,7 @@ func dataVouched(s *corev1.Secret) bool {
 // observeContent reads the content back. The token counts only if the content
 // hash vouches for it: either nothing was changed at all, or what was written
 // can be rendered again from this token.
-func observeContent(owner *v1alpha1.ProviderToken, s *corev1.Secret) *Content {
+func observeContent(owner *v1alpha1.ProviderToken, s *corev1.Secret, vouched bool) *Content {
 	c, ok := parseContent(s.Annotations)
 	if !ok {
 		return nil
@@ -136,7 +137,7 @@ func observeContent(owner *v1alpha1.ProviderToken, s *corev1.Secret) *Content {
 	restored.Token.Access = access
 	withPrevious := restored.withPreviousOf(s.Data)
 	switch {
-	case dataVouched(s) || reproduces(owner, withPrevious, s):
+	case vouched || reproduces(owner, withPrevious, s):
 		return &withPrevious
 	case reproduces(owner, restored, s):
 		return &restored // somebody added what looks like a previous token

@@ -1,7 +1,6 @@
 package target
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -123,9 +122,12 @@ func dress(owner *v1alpha1.ProviderToken, c Content, data map[string][]byte) (*c
 		annotations[ManagedMetadataAnnotation] = managed
 	}
 	labels[v1alpha1.TargetLabel] = "true"
+	if shard, set := owner.Labels[v1alpha1.ShardLabel]; set {
+		labels[v1alpha1.ShardLabel] = shard
+	}
 	annotations[v1alpha1.OwnerAnnotation] = ownerKey(owner)
-	maps.Copy(annotations, describe(c.Token))
-	maps.Copy(annotations, bookkeeping(c))
+	describe(annotations, c.Token)
+	keepBooks(annotations, c)
 	if replacesKeys(t) {
 		annotations[FormAnnotation] = formHash(t)
 	}
@@ -175,7 +177,7 @@ func ownerReferences(owner *v1alpha1.ProviderToken) []metav1.OwnerReference {
 
 // ownerKey is the value of the owner annotation.
 func ownerKey(owner *v1alpha1.ProviderToken) string {
-	return fmt.Sprintf("%s/%s", owner.Namespace, owner.Name)
+	return owner.Namespace + "/" + owner.Name
 }
 
 func targetOf(owner *v1alpha1.ProviderToken) v1alpha1.Target {

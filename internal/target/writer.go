@@ -53,15 +53,16 @@ func (w *Writer) Apply(ctx context.Context, have, want *corev1.Secret) (*corev1.
 
 // Rehearse is Apply as a dry run: it finds missing permissions, quotas and
 // admission policies without a token to lose. Reason Refused and TooLarge are
-// reliable. Nil promises nothing: admission webhooks may be unfit for dry runs,
-// which says nothing about the write itself and is no error here.
-func (w *Writer) Rehearse(ctx context.Context, have, want *corev1.Secret) error {
+// reliable. Nil promises nothing where it was not tried: admission webhooks may be unfit
+// for dry runs, which says nothing about the write itself and is no error here. Where
+// it was tried, have is what there is, or there is none.
+func (w *Writer) Rehearse(ctx context.Context, have, want *corev1.Secret) (tried bool, err error) {
 	dry := &Writer{Client: client.NewDryRunClient(w.Client), Live: w.Live}
-	_, err := dry.Apply(ctx, have, want)
+	_, err = dry.Apply(ctx, have, want)
 	if apierrors.IsBadRequest(err) {
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 func (w *Writer) create(ctx context.Context, want *corev1.Secret) (*corev1.Secret, error) {

@@ -290,8 +290,8 @@ func TestRehearseWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := newAPIServer()
-	if err := a.writer().Rehearse(t.Context(), nil, sample); err != nil {
-		t.Fatal(err)
+	if tried, err := a.writer().Rehearse(t.Context(), nil, sample); err != nil || !tried {
+		t.Fatal(tried, err)
 	}
 	a.wantCalls(t, "create")
 	if s := a.stored(t); s != nil {
@@ -300,7 +300,7 @@ func TestRehearseWritesNothing(t *testing.T) {
 
 	have := published(mustRender(t, newOwner(), newContent()))
 	a = newAPIServer(have)
-	if err := a.writer().Rehearse(t.Context(), have, sample); err != nil {
+	if _, err := a.writer().Rehearse(t.Context(), have, sample); err != nil {
 		t.Fatal(err)
 	}
 	a.wantCalls(t, "update")
@@ -316,10 +316,14 @@ func TestRehearseFindsAQuotaButNotAWebhookThatKnowsNoDryRuns(t *testing.T) {
 	}
 	a := newAPIServer()
 	a.fail = apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "up42-token", errors.New("exceeded quota"))
-	wantReason(t, a.writer().Rehearse(t.Context(), nil, sample), Refused)
+	tried, err := a.writer().Rehearse(t.Context(), nil, sample)
+	wantReason(t, err, Refused)
+	if tried {
+		t.Error("what was refused counts as tried")
+	}
 	a.fail = apierrors.NewBadRequest("admission webhook does not support dry run")
-	if err := a.writer().Rehearse(t.Context(), nil, sample); err != nil {
-		t.Errorf("a webhook that knows no dry runs stops the first token: %v", err)
+	if tried, err := a.writer().Rehearse(t.Context(), nil, sample); err != nil || tried {
+		t.Errorf("a webhook that knows no dry runs stops the first token, or shows something: %t, %v", tried, err)
 	}
 }
 

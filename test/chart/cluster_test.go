@@ -94,7 +94,7 @@ func (c cluster) acceptsAll(t *testing.T) {
 		t.Helper()
 		for key, object := range found {
 			// Its kind comes with the Prometheus Operator; it is compared with config/prometheus instead.
-			if content := canonical(t, object); !seen[content] && object["kind"] != "ServiceMonitor" && key != "Namespace "+namespace {
+			if content := canonical(t, object); !seen[content] && object["kind"] != "ServiceMonitor" && object["kind"] != "PrometheusRule" && key != "Namespace "+namespace {
 				seen[content] = true
 				u := (&unstructured.Unstructured{Object: object}).DeepCopy()
 				if err := c.Create(t.Context(), u, client.DryRunAll); err != nil {

@@ -87,7 +87,8 @@ func TestChartsPartsEqualTheComponents(t *testing.T) {
 	t.Parallel()
 	repository := gitRepository(t)
 	for part, values := range map[string]string{
-		"components:\n- BASE/prometheus?ref=v0.1.0":        "metrics: {serviceMonitor: {enabled: true}}",
+		"components:\n- BASE/prometheus?ref=v0.1.0":        "metrics: {serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}}",
+		"components:\n- BASE/grafana?ref=v0.1.0":           "metrics: {dashboard: {enabled: true}}",
 		"components:\n- BASE/propagation?ref=v0.1.0":       "propagation: {enabled: true}",
 		"components:\n- BASE/workload-identity?ref=v0.1.0": "workloadIdentity: {enabled: true}",
 		"components:\n- BASE/block-metadata?ref=v0.1.0":    "networkPolicy: {blockMetadata: true}",

@@ -16,7 +16,7 @@ import (
 func toCome() map[string]bool {
 	return map[string]bool{
 		"docs/kubectl-plugin.md": true, "docs/lint.md": true, "docs/try.md": true,
-		"docs/scaling.md": true, "docs/benchmarks.md": true, "docs/troubleshooting.md": true, "docs/alerts.md": true,
+		"docs/scaling.md": true, "docs/benchmarks.md": true,
 	}
 }
 

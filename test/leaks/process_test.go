@@ -85,7 +85,7 @@ var _ = Describe("The manager's process", func() {
 		manager := exec.CommandContext(ctx, "sh", "-c", `ulimit -c unlimited; exec "$0" "$@"`, binary,
 			"--kubeconfig="+kubeconfig(server.Config), "--watch-label-selector=spec="+w.Namespace, "--operator-namespace="+w.Namespace,
 			"--leader-elect=false", fmt.Sprintf("--metrics-bind-address=127.0.0.1:%d", port), "--metrics-secure=false", "--health-probe-bind-address=0",
-			"--allow-networks=127.0.0.0/8", "--zap-log-level=127", "--zap-devel")
+			"--allow-networks=127.0.0.0/8", "--zap-log-level=127", "--zap-devel", "--otlp-endpoint="+w.Collector.URL)
 		manager.Dir = GinkgoT().TempDir()
 		manager.Env = append(os.Environ(), "GOTRACEBACK=crash")
 		log := &output{}
@@ -119,7 +119,7 @@ var _ = Describe("The manager's process", func() {
 		Expect(status.Signal()).To(Equal(syscall.SIGABRT))
 		Expect(status.CoreDump()).To(BeFalse(), "the kernel wrote a core file")
 		last := log.bytes()
-		Expect(string(last)).To(And(ContainSubstring("SIGABRT: abort"), ContainSubstring("goroutine "), ContainSubstring("wrote the target")))
+		Expect(string(last)).To(And(ContainSubstring("SIGABRT: abort"), ContainSubstring("goroutine "), ContainSubstring("wrote the target"), ContainSubstring(`{"log":"audit"`)))
 		server.Leaks.Text("log and last words of the process", last)
 	})
 })

@@ -23,11 +23,13 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/audit"
 	"github.com/providertoken/operator/internal/controller"
 	"github.com/providertoken/operator/internal/exchange"
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/providersim"
+	"github.com/providertoken/operator/internal/traces"
 )
 
 // World is what one spec has for itself: a namespace, simulated providers, a
@@ -45,6 +47,9 @@ type World struct {
 	Faults func(http.RoundTripper) http.RoundTripper
 	// Shard, when set, selects the ProviderTokens of the operator.
 	Shard labels.Selector
+	// Identity, when set, is the name by which operators that start afterwards know each
+	// other; those with the same one are replicas.
+	Identity string
 	// Around, when set, stands between the operator and the network.
 	Around func(controller.Exchanger) controller.Exchanger
 	// Guarded operators refuse loopback addresses, as in production.
@@ -77,6 +82,9 @@ type World struct {
 	Network func(*exchange.Options)
 	// Requests of the operator to the API server, as "verb resource".
 	Requests *RequestLog
+	// Audit holds the audit log of its operators, and Collector their traces.
+	Audit     *AuditTrail
+	Collector *Collector
 	// Registry holds the metrics of the operator that started last.
 	Registry *prometheus.Registry
 
@@ -91,6 +99,7 @@ func New(ctx context.Context, server *Server) *World {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
 	Expect(w.Server.Client.Create(ctx, ns)).To(Succeed())
 	w.Namespace = ns.Name
+	w.Audit, w.Collector = &AuditTrail{leaks: server.Leaks}, newCollector(server.Leaks)
 	DeferCleanup(func(ctx SpecContext) {
 		if !w.MayBeForbidden {
 			w.refusals.expectNone(ctx, w.Server.Client)
@@ -211,16 +220,19 @@ func (w *World) Start() *Instance {
 		w.Tune(&options)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	tracer, err := traces.New(ctx, w.Collector.URL, "spec", wall.Now)
+	Expect(err).NotTo(HaveOccurred())
 	settle, err := controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: w.Served(), OperatorNamespace: w.Namespace,
 		Catalog: catalog, Exchanger: sender, Clock: wall, Metrics: counters, Options: options,
-		Sharded: w.Shard != nil, History: history, Leads: w.Leads,
+		Shard: w.Shard, Identity: w.Identity, History: history, Leads: w.Leads,
+		Audit: audit.New(w.Audit, func(err error) { Expect(err).NotTo(HaveOccurred()) }), Tracer: tracer,
 	})
 	Expect(err).NotTo(HaveOccurred())
 	ended := make(chan struct{})
 	var failed error
 	go func() {
-		failed = errors.Join(mgr.Start(ctx), settle(context.Background()))
+		failed = errors.Join(mgr.Start(ctx), settle(context.Background()), tracer.Close(context.Background()))
 		close(ended)
 	}()
 	i := &Instance{Ended: ended, Elected: mgr.Elected()}

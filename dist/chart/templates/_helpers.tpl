@@ -36,6 +36,22 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: manager
 {{- end }}
 
+{{/* What selects the pods of one Deployment: of a shard, or of what is left besides shards. */}}
+{{- define "providertoken.podSelector" -}}
+{{ include "providertoken.selector" . }}
+{{- with .shard }}
+providertoken.dev/shard: {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Which ProviderTokens the operator works on; empty for all. */}}
+{{- define "providertoken.shard" -}}
+{{- if .shard }}{{ printf "providertoken.dev/shard=%s" .shard }}
+{{- else if .Values.shards }}{{ printf "providertoken.dev/shard notin (%s)" (join "," .Values.shards) }}
+{{- else }}{{ .Values.watchLabelSelector }}
+{{- end }}
+{{- end }}
+
 {{- define "providertoken.serviceAccount" -}}
 {{- default (printf "%s-manager" (include "providertoken.fullname" .)) .Values.serviceAccount.name }}
 {{- end }}
@@ -91,8 +107,14 @@ app.kubernetes.io/component: manager
 {{- if and (not .Values.leaderElection.enabled) (gt (int .Values.replicas) 1) }}
 {{- fail (printf "replicas is %d, but leaderElection.enabled is false: replicas would all work at once and refresh every token more than once. Set replicas to 1, or enable leader election." (int .Values.replicas)) }}
 {{- end }}
+{{- if and .Values.shards .Values.watchLabelSelector }}
+{{- fail "shards and watchLabelSelector are both set: shards is all it takes, and leaves no ProviderToken without an operator. Keep one of them." }}
+{{- end }}
 {{- if and .Values.metrics.serviceMonitor.enabled (not .Values.metrics.enabled) }}
 {{- fail "metrics.serviceMonitor.enabled is true, but metrics.enabled is false: there is nothing to scrape. Enable both, or neither." }}
+{{- end }}
+{{- if and (or .Values.metrics.prometheusRule.enabled .Values.metrics.dashboard.enabled) (not .Values.metrics.enabled) }}
+{{- fail "metrics.prometheusRule.enabled or metrics.dashboard.enabled is true, but metrics.enabled is false: there is nothing to scrape. Enable metrics, or neither." }}
 {{- end }}
 {{- /* Never repeated in a message: it may hold a password. */}}
 {{- if and .Values.egressProxy.url (contains "@" .Values.egressProxy.url) }}

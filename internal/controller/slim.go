@@ -1,0 +1,117 @@
+package controller
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"strings"
+	"unique"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/target"
+)
+
+// slim is what the caches keep of an object: what the operator reads of it. It owns o,
+// which came off the wire a moment ago.
+//
+// What is dropped must be dropped of nothing that is written back whole: ProviderTokens
+// are patched, and of the rest only targets are written, which slimTarget is for.
+func slim(o any) (any, error) {
+	switch o := o.(type) {
+	case *v1alpha1.ProviderToken:
+		slimMeta(&o.ObjectMeta)
+		slimStatus(&o.Status)
+	case *v1alpha1.TokenProvider:
+		slimMeta(&o.ObjectMeta)
+	case *v1alpha1.ClusterTokenProvider:
+		slimMeta(&o.ObjectMeta)
+	case *corev1.ConfigMap:
+		slimMeta(&o.ObjectMeta)
+		o.BinaryData = nil
+	case *corev1.Secret: // of credentials
+		slimMeta(&o.ObjectMeta)
+	case *metav1.PartialObjectMetadata: // of a namespace, whose labels all may count
+		all := shared(o.Labels)
+		slimMeta(&o.ObjectMeta)
+		o.Labels = all
+	case metav1.Object:
+		o.SetManagedFields(nil)
+	}
+	return o, nil
+}
+
+// domain is where the labels and annotations are that mean something to the operator.
+const domain = "providertoken.dev/"
+
+// slimMeta keeps what identifies an object, and the operator's own labels and
+// annotations. What kubectl applied last is a second copy of the whole object.
+func slimMeta(m *metav1.ObjectMeta) {
+	m.ManagedFields, m.OwnerReferences, m.Finalizers, m.GenerateName = nil, nil, nil, ""
+	m.Labels, m.Annotations = ours(m.Labels), ours(m.Annotations)
+}
+
+func ours(all map[string]string) map[string]string {
+	maps.DeleteFunc(all, func(k, _ string) bool { return !strings.HasPrefix(k, domain) })
+	if len(all) == 0 {
+		return nil
+	}
+	return shared(all)
+}
+
+// shared is all with one copy of each key in the process, in a map that is no larger than need be.
+func shared(all map[string]string) map[string]string {
+	if all == nil {
+		return nil
+	}
+	slim := make(map[string]string, len(all))
+	for k, v := range all {
+		slim[one(k)] = v
+	}
+	return slim
+}
+
+// one is s, of which there is one copy in the process: for what many objects say.
+func one(s string) string { return unique.Make(s).Value() }
+
+// slimStatus shares what many ProviderTokens say in their status.
+func slimStatus(s *v1alpha1.ProviderTokenStatus) {
+	for i := range s.Conditions {
+		c := &s.Conditions[i]
+		c.Type, c.Status, c.Reason, c.Message = one(c.Type), metav1.ConditionStatus(one(string(c.Status))), one(c.Reason), one(c.Message)
+	}
+	if p := s.Provider; p != nil {
+		*p = v1alpha1.ProviderStatus{
+			Kind: one(p.Kind), Name: one(p.Name), Version: one(p.Version), Method: one(p.Method), Host: one(p.Host), TokenURL: one(p.TokenURL),
+		}
+	}
+	if t := s.Token; t != nil {
+		t.ExpirySource, t.Type = one(t.ExpirySource), one(t.Type)
+		for i := range t.Scopes {
+			t.Scopes[i] = one(t.Scopes[i])
+		}
+	}
+}
+
+// slimTarget keeps all of a target but its managed fields, for it is written back with
+// what others added to it; and of the token, which is there bare and as the value of a
+// header, one copy.
+func slimTarget(o any) (any, error) {
+	s, is := o.(*corev1.Secret)
+	if !is {
+		return slim(o)
+	}
+	s.ManagedFields = nil
+	s.Labels, s.Annotations = shared(s.Labels), shared(s.Annotations)
+	data := make(map[string][]byte, len(s.Data))
+	for k, v := range s.Data {
+		data[one(k)] = v
+	}
+	if token, header := data[target.TokenKey], data[target.AuthorizationKey]; len(token) > 0 && bytes.HasSuffix(header, token) {
+		data[target.TokenKey] = slices.Clip(header[len(header)-len(token):])
+	}
+	s.Data = data
+	return s, nil
+}
