@@ -69,7 +69,6 @@ func places() map[string]place {
 		`go -C hack/image run . -tag ghcr.io/providertoken/operator:v0.1.0 -platform linux/amd64,linux/arm64 -commit "$(git rev-parse HEAD)" -oci bin/image`: {elsewhere, "hack/image builds it in its own tests"},
 
 		// docs/definitions.md, docs/gitops.md, docs/recipes.md
-		"make plugin && export PATH=$PWD/bin:$PATH":                                           {elsewhere, "cmd/kubectl-providertoken: its tests run the command"},
 		"argocd app actions run tokens refresh --kind ProviderToken --resource-name reports":  {elsewhere, "make e2e-argocd"},
 		"kubeseal --namespace imagery --format yaml <sso-client.yaml >sealed-sso-client.yaml": {elsewhere, "make e2e-recipes"},
 
@@ -91,6 +90,9 @@ func kinds() []kind {
 	return []kind{
 		{regexp.MustCompile(`\bkubectl[ -]providertoken\b`), place{elsewhere, "cmd/kubectl-providertoken holds the plugin's commands to transcripts"}},
 		{regexp.MustCompile(`^kubectl (-n [a-z-]+ )?logs `), place{notRun, noLogs}},
+		{regexp.MustCompile(`^make (plugin|krew)\b`), place{elsewhere, "make test builds the plugin; its archives are made for a release"}},
+		{regexp.MustCompile(`^kubectl krew `), place{notRun, "needs krew"}},
+		{regexp.MustCompile(`^source <\(kubectl-providertoken `), place{elsewhere, "cmd/kubectl-providertoken"}},
 		{regexp.MustCompile(`^make (bench|bench-report)\b`), place{elsewhere, "hack/bench has tests of its own; its figures are what these commands wrote"}},
 		{regexp.MustCompile(`^bin/bench\b|^hack/bench/`), place{elsewhere, "hack/bench"}},
 		{regexp.MustCompile(`^go tool pprof\b`), place{notRun, "needs the profiles that a long run leaves"}},
@@ -143,14 +145,20 @@ func fragments() map[string]string {
 	return map[string]string{
 		"docs/formats.md: scrape_configs":            "configuration of Prometheus: make formats",
 		"docs/formats.md: name":                      "configuration of Envoy: test/formats",
-		"docs/gitops.md: components":                 "a line of the kustomization that installs Argo CD: test/gitops builds the component",
 		"docs/gitops.md: kind Deployment":            "the head of a Deployment, to show its annotation: make e2e-argocd applies a whole one",
-		"docs/least-privilege.md: patches":           "a patch for an overlay: built below",
 		"docs/scaling.md: kind ClusterTokenProvider": "the limits of a definition, to show where they go",
 		"docs/lint.md: run":                          "a step of a CI workflow, to show where the command goes",
 		"docs/alerts.md: inhibit_rules":              "configuration of Alertmanager",
 		"docs/scaling.md: metadata":                  "what a ProviderToken gets to move to a shard: test/shards",
 		"docs/propagation.md: status":                "what status shows: internal/controller",
+	}
+}
+
+// bases are what a block that is a part of a kustomization is built with.
+func bases() map[string]string {
+	return map[string]string{
+		"docs/gitops.md: components":       "resources:\n- argocd-cm.yaml\n",
+		"docs/least-privilege.md: patches": "resources:\n- ../config/default\n",
 	}
 }
 

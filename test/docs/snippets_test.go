@@ -88,6 +88,9 @@ func try(ctx context.Context, page string, all []snippet) {
 		case "sh", "console":
 			typed = append(typed, s.commands()...)
 		case "yaml":
+			if base := bases()[page+": "+first(s.text)]; base != "" {
+				s.text = "# kustomization.yaml\n" + base + s.text
+			}
 			manifests = append(manifests, s)
 		default:
 			Expect(languages()).To(HaveKey(s.lang), "%s: a block in a language that this test does not know", s)
@@ -167,6 +170,8 @@ func (d *desk) build(ctx context.Context, all []snippet) {
 			text := regexp.MustCompile(`https://github\.com/providertoken/operator//([a-z-/]+)\?ref=v[0-9.]+`).ReplaceAllString(s.text, up+"$1")
 			Expect(os.WriteFile(file, []byte(text), 0o600)).To(Succeed())
 		}
+		// What a page patches of others' is there.
+		Expect(os.WriteFile(filepath.Join(d.folder, folder, "argocd-cm.yaml"), []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: argocd-cm}\n"), 0o600)).To(Succeed())
 		out, err := d.run(ctx, "kustomize build "+folder)
 		Expect(err).NotTo(HaveOccurred(), parts[0].String())
 		built, err := objects(out)
