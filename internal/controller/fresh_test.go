@@ -38,7 +38,7 @@ type shelf struct {
 	client.Client // nil: what is not here must not be used
 	objects       map[string]client.Object
 	// asPut is what each was like when it came.
-	asPut map[client.Object]client.Object
+	asPut         map[client.Object]client.Object
 	writes, reads int
 	version       int
 	// hidden are not in the caches.
