@@ -302,7 +302,10 @@ var _ = Describe("many ProviderTokens", func() {
 		p := &v1alpha1.ClusterTokenProvider{}
 		Expect(server.Client.Get(ctx, client.ObjectKey{Name: c.Cluster("corp")}, p)).To(Succeed())
 		p.Spec.Limits.Concurrency = 1
+		c.quiet()
+		looked := reconciles()
 		Expect(server.Client.Update(ctx, p)).To(Succeed())
+		Eventually(func() int { return reconciles() - looked }).WithTimeout(time.Minute).Should(BeNumerically(">=", n), "not everybody has seen the edit")
 
 		release := c.providers.hold(host)
 		DeferCleanup(release)
@@ -313,14 +316,15 @@ var _ = Describe("many ProviderTokens", func() {
 		var list v1alpha1.ProviderTokenList
 		Eventually(func(g Gomega) { // they have been looked at, and wait
 			g.Expect(server.Client.List(ctx, &list, client.InNamespace(c.Namespace))).To(Succeed())
-			looked := 0
+			seen := 0
 			for i := range list.Items {
 				if list.Items[i].Status.ObservedGeneration > 0 {
-					looked++
+					seen++
 				}
 			}
-			g.Expect(looked).To(Equal(n + newcomers))
+			g.Expect(seen).To(Equal(n + newcomers))
 		}).WithTimeout(time.Minute).Should(Succeed())
+		c.quiet() // all that are due are in the queue
 		held := len(c.providers.since(mark, host))
 		release()
 		Eventually(func() int { return c.providers.minted(mark, host) }).WithTimeout(time.Minute).Should(Equal(n + newcomers))
