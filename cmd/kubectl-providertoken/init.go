@@ -112,7 +112,7 @@ func (c *initCommand) chooseWay(entry guide.Entry) (guide.Way, error) {
 			return guide.Way{}, misuse("%s has several ways in: choose one by --method: %s", entry.Name, strings.Join(names, ", "))
 		}
 		for _, w := range entry.Ways {
-			fmt.Fprintf(c.p.Err(), "  %-18s %s\n", w.Method, strings.Join(w.SampleKeys(), ", "))
+			c.p.say("  %-18s %s\n", w.Method, strings.Join(w.SampleKeys(), ", "))
 		}
 		var err error
 		if c.method, err = c.ask("way in", names, names[0]); err != nil {
@@ -146,7 +146,7 @@ func (c *initCommand) fill(entry guide.Entry, way guide.Way) error {
 		if len(p.Values) > 0 {
 			choices = guide.Choices(p)
 		}
-		fmt.Fprintf(c.p.Err(), "%s: %s; %s\n", p.Name, p.Description, plainWords(way.Allowed(p)))
+		c.p.say("%s: %s; %s\n", p.Name, p.Description, plainWords(way.Allowed(p)))
 		answer, err := c.ask(p.Name, choices, p.Default)
 		if err != nil {
 			return err
@@ -155,6 +155,11 @@ func (c *initCommand) fill(entry guide.Entry, way guide.Way) error {
 			given[p.Name] = answer
 		}
 	}
+	return c.check(entry, way, given)
+}
+
+// check lets the definition judge the parameters, and Kubernetes the names.
+func (c *initCommand) check(entry guide.Entry, way guide.Way, given map[string]string) error {
 	// A sample names the method where its keys alone would lead to another.
 	if method, named := way.Parameters["method"]; named {
 		given["method"] = method
@@ -195,7 +200,7 @@ func (c *initCommand) ask(what string, choices []string, otherwise string) (stri
 		if otherwise != "" {
 			hint = " [" + otherwise + "]"
 		}
-		fmt.Fprintf(c.p.Err(), "%s%s: ", what, hint)
+		c.p.say("%s%s: ", what, hint)
 		line, err := c.asked.ReadString('\n')
 		if err != nil && (!errors.Is(err, io.EOF) || line == "") {
 			return "", misuse("no answer came for %s", what)
@@ -208,7 +213,7 @@ func (c *initCommand) ask(what string, choices []string, otherwise string) (stri
 			return answer, nil
 		}
 		if len(choices) > 0 {
-			fmt.Fprintf(c.p.Err(), "one of %s\n", strings.Join(choices, ", "))
+			c.p.say("one of %s\n", strings.Join(choices, ", "))
 		}
 	}
 	return "", misuse("no usable answer came for %s", what)
@@ -277,7 +282,7 @@ func (c *initCommand) askCredential(key string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		content, err := os.ReadFile(path)
+		content, err := os.ReadFile(path) //nolint:gosec // the file that the person names
 		if err != nil {
 			return "", misuse("reading %s: %w", key, err)
 		}
@@ -329,14 +334,14 @@ func (c *initCommand) writeFiles(way guide.Way, secret, pt string) error {
 		if c.force {
 			how = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
 		}
-		file, err := os.OpenFile(path, how, 0o600)
+		file, err := os.OpenFile(path, how, 0o600) //nolint:gosec // the directory that the person names
 		if errors.Is(err, os.ErrExist) {
 			return misuse("%s exists already; use --force to overwrite it", path)
 		}
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(file, files[path])
+		_, err = file.WriteString(files[path])
 		if err := errors.Join(err, file.Close()); err != nil {
 			return err
 		}
@@ -352,8 +357,8 @@ func (c *initCommand) writeFiles(way guide.Way, secret, pt string) error {
 
 func (c *initCommand) warn(what string) {
 	if c.withoutValues {
-		fmt.Fprintf(c.p.Err(), "%s holds placeholders: replace them before you apply it\n", what)
+		c.p.say("%s holds placeholders: replace them before you apply it\n", what)
 		return
 	}
-	fmt.Fprintf(c.p.Err(), "%s holds credentials as they are: seal it, and do not commit it\n", what)
+	c.p.say("%s holds credentials as they are: seal it, and do not commit it\n", what)
 }

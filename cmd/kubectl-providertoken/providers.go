@@ -108,7 +108,7 @@ func (c *providersCommand) run(_ *cobra.Command, args []string) error {
 func (p *plugin) unknownProvider(catalog *provider.Catalog, name string) error {
 	if near := nearest(strings.ToLower(name), lowered(catalog.Names())); near != "" {
 		for _, known := range catalog.Names() {
-			if strings.ToLower(known) == near {
+			if strings.EqualFold(known, near) {
 				return misuse("the catalog has no provider %q; did you mean %s?", name, known)
 			}
 		}

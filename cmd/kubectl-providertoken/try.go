@@ -202,7 +202,7 @@ func (t *tryCommand) keeper() (func(token.Secret) error, error) {
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(file, s.Reveal()+"\n")
+		_, err = file.WriteString(s.Reveal() + "\n")
 		return errors.Join(err, file.Sync(), file.Close())
 	}, nil
 }
@@ -317,7 +317,7 @@ func (t *tryCommand) credential(name, how string) (string, error) {
 	file, isFile := strings.CutPrefix(how, "@")
 	switch {
 	case isFile:
-		content, err := os.ReadFile(file)
+		content, err := os.ReadFile(file) //nolint:gosec // the file that the person names
 		if err != nil {
 			return "", misuse("reading --credential %s: %w", name, err)
 		}
@@ -377,7 +377,7 @@ func (t *tryCommand) confirm(plan *trial.Plan) error {
 	if !t.p.interactive {
 		return misuse("this logs in at %s with username and password: a wrong password counts there, and may lock the account; say --yes if that is right", plan.Host())
 	}
-	fmt.Fprintf(t.p.Err(), "This logs in at %s with username and password. A wrong password counts there, and may lock the account.\nLog in? [y/N] ", plan.Host())
+	t.p.say("This logs in at %s with username and password. A wrong password counts there, and may lock the account.\nLog in? [y/N] ", plan.Host())
 	answer, err := bufio.NewReader(t.p.in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -390,7 +390,7 @@ func (t *tryCommand) confirm(plan *trial.Plan) error {
 
 // explain adds to an error before the request what a person at a laptop can do.
 func (t *tryCommand) explain(err error, pt *v1alpha1.ProviderToken) error {
-	var refusal *trial.Refusal
+	var refusal *trial.RefusalError
 	if !errors.As(err, &refusal) {
 		return err
 	}

@@ -113,7 +113,7 @@ func (b *bench) catalog() (*provider.Catalog, error) {
 		}
 		here := strings.ReplaceAll(string(text), move[0], move[1])
 		// The region is in the host, which is another one now.
-		here = regexp.MustCompile(`(?m)^parameters:\n(  .*\n)+`).ReplaceAllString(here, "")
+		here = regexp.MustCompile(`(?m)^parameters:\n( {2}.*\n)+`).ReplaceAllString(here, "")
 		here += "caBundle: |\n  " + strings.ReplaceAll(b.sim.CABundle(), "\n", "\n  ") + "\n"
 		files["catalog/"+name+".yaml"] = &fstest.MapFile{Data: []byte(here)}
 	}
@@ -237,8 +237,13 @@ func TestTryAsJSONHidesTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	var report struct {
-		Decision struct{ Success bool }
-		Refresh  struct{ RefreshAt, ExpiresAt time.Time }
+		Decision struct {
+			Success bool `json:"success"`
+		} `json:"decision"`
+		Refresh struct {
+			RefreshAt time.Time `json:"refreshAt"`
+			ExpiresAt time.Time `json:"expiresAt"`
+		} `json:"refresh"`
 	}
 	if err := json.Unmarshal([]byte(got), &report); err != nil {
 		t.Fatal(err)

@@ -163,8 +163,11 @@ func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *p
 	if p := w.UnknownKey(); p != nil {
 		return sourceProblem(p)
 	}
-	chosen, credentials, err := w.Resolve(parameters)
-	f.credentials = credentials
+	f.credentials = w.Credentials()
+	chosen, err := f.origin.Definition.Choose(parameters, func(canonical string) bool {
+		_, held := f.credentials[canonical]
+		return held || w.Promises(canonical)
+	})
 	if err != nil {
 		return f.inputProblem(err)
 	}

@@ -26,7 +26,7 @@ type provenance struct {
 	unreadable string
 }
 
-// provenanceOf lists the Secrets of a wallet, by name.
+// provenanceOf lists the Secrets of the wallet, by name.
 func provenanceOf(w wallet) provenance {
 	var s provenance
 	for _, name := range slices.Sorted(maps.Keys(w.Secrets)) {

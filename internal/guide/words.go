@@ -97,6 +97,7 @@ func named(hole string) string {
 	return code(hole)
 }
 
+// Scopes says which scopes are asked for.
 func (w Way) Scopes() string {
 	r := w.Resolved
 	switch {
@@ -111,6 +112,7 @@ func (w Way) Scopes() string {
 	}
 }
 
+// Expiry says how it is known how long a token lives.
 func (w Way) Expiry() string {
 	var members []string
 	for _, pointer := range slices.Concat(w.Resolved.Response.ExpiresIn, w.Resolved.Response.ExpiresAt) {
@@ -154,6 +156,7 @@ func (Way) Allowed(p provider.Parameter) string {
 	return text + "; `" + p.Default + "` when left out"
 }
 
+// Refresh says what becomes of refresh tokens.
 func (w Way) Refresh() string {
 	if w.Resolved.UseRefreshToken == provider.Never {
 		return "not used"
@@ -161,6 +164,7 @@ func (w Way) Refresh() string {
 	return "used when one comes along; the credentials again when it is refused"
 }
 
+// Limits says how often the provider is asked at most.
 func (w Way) Limits() string {
 	l := w.Definition.Limits
 	if l == (provider.Limits{}) {
@@ -176,6 +180,7 @@ func (w Way) Limits() string {
 	return strings.Join(parts, " and ") + " for each host"
 }
 
+// Destination says where the credentials go.
 func (w Way) Destination() string {
 	if w.Resolved.FreeHost {
 		return "what the parameters say, so the credential Secret must name the host in its annotation `providertoken.dev/allowed-hosts`"
@@ -183,6 +188,7 @@ func (w Way) Destination() string {
 	return Codes(w.Hosts())
 }
 
+// Endpoint says what is asked, and where.
 func (w Way) Endpoint() string {
 	if w.Definition.TokenURL == "" {
 		return "told by the metadata of the issuer `" + w.Definition.IssuerURL + "` (RFC 8414)"

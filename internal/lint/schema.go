@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
@@ -91,7 +92,7 @@ func (s *schemas) judge(ctx context.Context, d manifest.Document) []Finding {
 	if !known {
 		return []Finding{about(d, "kind", Error, "schema", fmt.Sprintf("%s has no kind %s", s.group, kind), "use ProviderToken, TokenProvider or ClusterTokenProvider")}
 	}
-	if !contains(sc.versions, d.Object.GroupVersionKind().Version) {
+	if !slices.Contains(sc.versions, d.Object.GroupVersionKind().Version) {
 		return []Finding{about(d, "apiVersion", Error, "schema", fmt.Sprintf("%s is served as %s/%s only", kind, s.group, strings.Join(sc.versions, ", ")), "correct apiVersion")}
 	}
 	var found []Finding
@@ -151,13 +152,4 @@ func names(d manifest.Document) []Finding {
 		return []Finding{about(d, "metadata.name", Error, "schema", "metadata.name: is no name of an object", "use lower-case letters, digits, '-' and '.'")}
 	}
 	return nil
-}
-
-func contains(all []string, one string) bool {
-	for _, s := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -77,7 +78,7 @@ func (r *repository) judgeToken(ctx context.Context, t tokenDocument) {
 		r.source(t.Document, permitPath(t.pt, origin), problem)
 		return
 	}
-	r.resolve(ctx, t, origin)
+	r.resolve(t, origin)
 }
 
 func (r *repository) targetProblem(t tokenDocument, err error) {
@@ -132,7 +133,7 @@ func permitPath(pt v1alpha1.ProviderToken, o source.Origin) string {
 
 // resolve makes the choices that the definition leaves open, with the Secrets that are
 // among the files.
-func (r *repository) resolve(ctx context.Context, t tokenDocument, o source.Origin) {
+func (r *repository) resolve(t tokenDocument, o source.Origin) {
 	wallet := r.wallet(t, o)
 	if !wallet.bound {
 		// What it holds is for somebody else; parameters are judged all the same.
@@ -143,7 +144,7 @@ func (r *repository) resolve(ctx context.Context, t tokenDocument, o source.Orig
 		r.source(t.Document, "spec.credentials.keys", problem)
 		return
 	}
-	resolved, err := wallet.resolve(o.Definition.Definition, parameters, t.pt)
+	resolved, err := wallet.resolve(o.Definition, parameters, t.pt)
 	if err != nil {
 		rule, path := r.blame(t, o, parameters)
 		r.add(t.Document, path, Error, rule, err.Error(), "")
@@ -166,7 +167,7 @@ func (r *repository) resolve(ctx context.Context, t tokenDocument, o source.Orig
 // blame tells whether it is the parameters that are wrong, or the credentials: with all
 // credentials there, only parameters are left to complain about.
 func (r *repository) blame(t tokenDocument, o source.Origin, parameters map[string]string) (rule, path string) {
-	if _, err := resolveWith(o.Definition.Definition, parameters, everything); err != nil {
+	if _, err := resolveWith(o.Definition, parameters, everything); err != nil {
 		if t.pt.Spec.Provider != nil {
 			return "definition", "spec.provider"
 		}
@@ -179,7 +180,7 @@ func (r *repository) blame(t tokenDocument, o source.Origin, parameters map[stri
 func everything(string) bool { return true }
 
 // resolveWith prefers a way in that signs its own assertion, as a Secret rarely holds one.
-func resolveWith(d provider.Definition, parameters map[string]string, has func(string) bool) (provider.Resolved, error) {
+func resolveWith(d *source.Definition, parameters map[string]string, has func(string) bool) (provider.Resolved, error) {
 	resolved, err := d.Resolve(parameters, func(name string) bool { return name != provider.CredAssertion && has(name) })
 	if err != nil {
 		return d.Resolve(parameters, has)
@@ -191,11 +192,11 @@ func resolveWith(d provider.Definition, parameters map[string]string, has func(s
 func (r *repository) wishes(t tokenDocument, resolved provider.Resolved) {
 	how := resolved.Request
 	switch {
-	case len(t.pt.Spec.Scopes) > 0 && (how.Scopes == provider.NoScopes || how.Method == "GET" && how.Scopes == provider.ScopesInBody):
+	case len(t.pt.Spec.Scopes) > 0 && (how.Scopes == provider.NoScopes || how.Method == http.MethodGet && how.Scopes == provider.ScopesInBody):
 		r.add(t.Document, "spec.scopes", Error, "refused-request", "this endpoint takes no scopes", "leave them out")
-	case how.Method == "GET" && t.pt.Spec.Audience != "":
+	case how.Method == http.MethodGet && t.pt.Spec.Audience != "":
 		r.add(t.Document, "spec.audience", Error, "refused-request", "this endpoint takes no audience", "leave it out")
-	case how.Method == "GET" && len(t.pt.Spec.Resources) > 0:
+	case how.Method == http.MethodGet && len(t.pt.Spec.Resources) > 0:
 		r.add(t.Document, "spec.resources", Error, "refused-request", "this endpoint takes no resources", "leave them out")
 	}
 }

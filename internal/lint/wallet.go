@@ -66,7 +66,7 @@ func (r *repository) wallet(t tokenDocument, o source.Origin) wallet {
 
 // resolve is Definition.Resolve, or Provision where pt wants that. Where Secrets are not
 // among the files, they are believed to hold all that is wanted.
-func (w wallet) resolve(d provider.Definition, parameters map[string]string, pt v1alpha1.ProviderToken) (provider.Resolved, error) {
+func (w wallet) resolve(d *source.Definition, parameters map[string]string, pt v1alpha1.ProviderToken) (provider.Resolved, error) {
 	has := w.has
 	if !w.complete {
 		has = everything
@@ -135,7 +135,7 @@ func (r *repository) maker(key types.NamespacedName) (*manifest.Document, made) 
 }
 
 // templated is a Secret that a controller will make, with keys whose values only it knows.
-func templated(object *unstructured.Unstructured, metadata []string, keys []string) *corev1.Secret {
+func templated(object *unstructured.Unstructured, metadata, keys []string) *corev1.Secret {
 	s := &corev1.Secret{Data: map[string][]byte{}}
 	s.Labels, _, _ = unstructured.NestedStringMap(object.Object, append(slices.Clone(metadata), "labels")...)
 	s.Annotations, _, _ = unstructured.NestedStringMap(object.Object, append(slices.Clone(metadata), "annotations")...)

@@ -18,6 +18,8 @@ const (
 	leastSecret = 4
 	// gram is how much of a secret is recognised for a part of it.
 	gram = 12
+	// leastEncoded is the same for what is left of one in base64, without its ends.
+	leastEncoded = 5
 	// leastWord is how long a word with letters and digits is when it looks like a secret.
 	leastWord = 20
 )
@@ -98,7 +100,7 @@ func forms(secret string) []string {
 		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
 			encoded := strings.TrimRight(encoding.EncodeToString(padded), "=")
 			first, last := (shift*8+5)/6, len(padded)*8/6
-			if last-first >= gram {
+			if last-first >= leastEncoded {
 				all = append(all, encoded[first:last])
 			}
 		}
@@ -143,7 +145,7 @@ func cover(covered []bool, from, to int) {
 // redact replaces each covered stretch by one word.
 func redact(s string, covered []bool) string {
 	var out strings.Builder
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if !covered[i] {
 			out.WriteByte(s[i])
 			continue

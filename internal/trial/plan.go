@@ -48,18 +48,20 @@ type Trial struct {
 	Keep func(token.Secret) error
 }
 
-// Refusal is why nothing was sent: what the person who tries, or an edit, has to mend.
-type Refusal struct {
+// RefusalError is why nothing was sent: what the person who tries, or an edit, has to mend.
+type RefusalError struct {
 	// Reason is the condition's in the operator's words; empty where only a trial refuses.
 	Reason, Message string
 }
 
 // Error implements error.
-func (r *Refusal) Error() string { return r.Message }
+func (r *RefusalError) Error() string { return r.Message }
 
-func refuse(format string, args ...any) error { return &Refusal{Message: fmt.Sprintf(format, args...)} }
+func refuse(format string, args ...any) error {
+	return &RefusalError{Message: fmt.Sprintf(format, args...)}
+}
 
-func refused(p *source.Problem) error { return &Refusal{Reason: p.Reason, Message: p.Message} }
+func refused(p *source.Problem) error { return &RefusalError{Reason: p.Reason, Message: p.Message} }
 
 // Plan is an exchange that is decided and not made.
 type Plan struct {
@@ -79,7 +81,7 @@ type Plan struct {
 
 // Prepare makes all choices that the operator would make, and sends no credential. Where
 // the endpoint is told by an issuer's metadata, those are asked for. The error is a
-// *Refusal, a *provider.Error, or whatever reading failed with.
+// *RefusalError, a *provider.Error, or whatever reading failed with.
 func (t *Trial) Prepare(ctx context.Context, pt *v1alpha1.ProviderToken) (*Plan, error) {
 	p := &Plan{trial: t, pt: pt, mask: newMask(), from: map[string]string{}}
 	var problem *source.Problem

@@ -204,7 +204,7 @@ func (p *Plan) decide(r *Report, got token.Token, failed *provider.Error) {
 		IssuedAt: issued, ExpiresAt: expires, Lifetime: life.String(), Source: string(got.ExpirySource),
 		RefreshAt: schedule.RefreshAt(issued, expires, policy, schedule.Seed(string(p.pt.UID), issued)),
 		Earliest:  issued.Add(from).Truncate(time.Second), Latest: issued.Add(to).Truncate(time.Second),
-		Why: why(policy.Effective(), life, from, to, early),
+		Why: why(policy.Effective(), from, to, early),
 	}
 	if schedule.LifetimeTooShort(life, policy) {
 		plan.Warning = fmt.Sprintf("%s: a token that lives %s cannot be refreshed %s before its expiry; a kubelet needs up to 90 s to show a new one in a mounted volume",
@@ -214,7 +214,7 @@ func (p *Plan) decide(r *Report, got token.Token, failed *provider.Error) {
 }
 
 // why words the rules of schedule.RefreshAt that decided.
-func why(p schedule.Policy, life, from, to time.Duration, early bool) string {
+func why(p schedule.Policy, from, to time.Duration, early bool) string {
 	share := "two thirds"
 	if p.AtPercent != 0 {
 		share = fmt.Sprintf("%d %%", p.AtPercent)

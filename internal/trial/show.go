@@ -207,7 +207,7 @@ func (p *Plan) jwt(header, claims map[string]any) string {
 func (p *Plan) showAnswer(a provider.Answer) *Answer {
 	document, readable := a.Members()
 	if readable {
-		p.learnAnswer(a, document)
+		p.learnAnswer(document)
 	}
 	shown := &Answer{Status: a.Status, Took: a.ReceivedAt.Sub(a.SentAt).Round(time.Millisecond).String()}
 	for _, name := range []string{"Content-Type", "Date", "Retry-After", "Cache-Control", "Location", "Www-Authenticate", "X-Request-Id", "Server"} {
@@ -230,7 +230,7 @@ func (p *Plan) showAnswer(a provider.Answer) *Answer {
 }
 
 // learnAnswer lets the mask know the secrets of an answer.
-func (p *Plan) learnAnswer(a provider.Answer, document map[string]any) {
+func (p *Plan) learnAnswer(document map[string]any) {
 	for _, pointers := range [][]string{p.resolved.Response.AccessToken, p.resolved.Response.RefreshToken} {
 		for _, pointer := range pointers {
 			if text, ok := at(document, pointer).(string); ok {

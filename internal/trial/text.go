@@ -53,30 +53,7 @@ func Text(out io.Writer, r Report) error {
 			row(f.What, text)
 		}
 	}
-	if d := r.Decision; d != nil {
-		section("Decision")
-		if d.Success {
-			row("success", d.Message)
-		} else {
-			row(d.Kind, d.Message)
-			row("reason", d.Reason)
-		}
-		row("next", d.Next)
-		if d.RetryAt != nil {
-			row("retry at", stamp(*d.RetryAt))
-		}
-	}
-	if p := r.Refresh; p != nil {
-		section("Refresh")
-		row("lifetime", fmt.Sprintf("%s, by %s", p.Lifetime, p.Source))
-		row("issued", stamp(p.IssuedAt))
-		row("refresh", fmt.Sprintf("%s; in the cluster between %s and %s, by the object's UID", stamp(p.RefreshAt), clock(p.Earliest), clock(p.Latest)))
-		row("expires", stamp(p.ExpiresAt))
-		row("why then", p.Why)
-		if p.Warning != "" {
-			row("warning", p.Warning)
-		}
-	}
+	writeDecision(r, section, row)
 	if len(r.Notes) > 0 {
 		section("Notes")
 		for _, n := range r.Notes {
@@ -109,3 +86,30 @@ func writeFields(w *strings.Builder, fields []Field, between string) {
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05") }
+
+func writeDecision(r Report, section func(string), row func(name, text string)) {
+	if d := r.Decision; d != nil {
+		section("Decision")
+		if d.Success {
+			row("success", d.Message)
+		} else {
+			row(d.Kind, d.Message)
+			row("reason", d.Reason)
+		}
+		row("next", d.Next)
+		if d.RetryAt != nil {
+			row("retry at", stamp(*d.RetryAt))
+		}
+	}
+	if p := r.Refresh; p != nil {
+		section("Refresh")
+		row("lifetime", fmt.Sprintf("%s, by %s", p.Lifetime, p.Source))
+		row("issued", stamp(p.IssuedAt))
+		row("refresh", fmt.Sprintf("%s; in the cluster between %s and %s, by the object's UID", stamp(p.RefreshAt), clock(p.Earliest), clock(p.Latest)))
+		row("expires", stamp(p.ExpiresAt))
+		row("why then", p.Why)
+		if p.Warning != "" {
+			row("warning", p.Warning)
+		}
+	}
+}
