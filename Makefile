@@ -31,7 +31,7 @@ COVERAGE ?= 90
 
 pure := token provider exchange schedule target consent
 # Modules of their own, with tests of their own: what they need is none of the operator's.
-modules := hack/image test/alerts test/crash test/faults test/gitops test/recipes test/formats
+modules := hack/image test/alerts test/crash test/faults test/gitops test/recipes test/formats hack/bench
 # The race detector needs a C compiler; CGO_ENABLED is 0 where Go finds none.
 race := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 

@@ -60,5 +60,5 @@ sleep "${PICTURE_AFTER:-270}" &
 wait $!
 kill -0 "$demo" || { cat "$scratch/demo.log" && exit 1; }
 "$scratch/pictures" -prometheus "http://$prometheus" -minutes 5 >"$scratch/page.html"
-shoot "file://$scratch/page.html" "$images/dashboard.png" 1366,1600
+shoot "file://$scratch/page.html" "$images/dashboard.png" 1366,1620
 ls -l "$images"

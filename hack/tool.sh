@@ -2,7 +2,7 @@
 # Prints the path of a development tool that is pinned under hack/tools, and
 # builds it first where needed.
 #
-#   hack/tool.sh controller-gen|kustomize|helm|golangci-lint|govulncheck|setup-envtest
+#   hack/tool.sh controller-gen|kustomize|helm|golangci-lint|govulncheck|setup-envtest|crd-ref-docs
 #
 # The binary lives in the user's cache, outside the checkout, under a name that
 # changes with its module's go.sum and with the Go version: a second checkout
@@ -21,6 +21,10 @@ setup-envtest) package=sigs.k8s.io/controller-runtime/tools/setup-envtest ;;
 golangci-lint)
 	package=github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	module=$here/tools/golangci-lint
+	;;
+crd-ref-docs)
+	package=github.com/elastic/crd-ref-docs
+	module=$here/tools/crd-ref-docs
 	;;
 helm)
 	package=helm.sh/helm/v4/cmd/helm

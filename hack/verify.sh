@@ -60,7 +60,7 @@ installer() { hack/manifests.sh --check; }
 # The other modules' Go code, which golangci-lint does not see.
 modules() {
 	local module
-	for module in hack/image test/crash test/faults test/gitops test/recipes test/formats; do
+	for module in hack/image test/crash test/faults test/gitops test/recipes test/formats hack/bench; do
 		GOWORK=off go -C "$module" vet -tags argocd,crash,recipes ./... || return 1
 	done
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -26,6 +28,9 @@ func backdated(c client.WithWatch) client.WithWatch {
 	born := metav1.NewTime(noon().Add(-72 * time.Hour))
 	return interceptor.NewClient(c, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if _, whole := o.(*corev1.Secret); whole {
+				Fail("a command read the content of a Secret, not only how it is marked")
+			}
 			err := c.Get(ctx, key, o, opts...)
 			o.SetCreationTimestamp(born)
 			return err
@@ -33,6 +38,9 @@ func backdated(c client.WithWatch) client.WithWatch {
 		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
 			err := c.List(ctx, l, opts...)
 			if all, is := l.(*v1alpha1.ProviderTokenList); is {
+				if len(opts) > 0 && (&client.ListOptions{}).ApplyOptions(opts).Namespace == "" {
+					all.Items = slices.DeleteFunc(all.Items, ofAnotherSpec)
+				}
 				for i := range all.Items {
 					all.Items[i].SetCreationTimestamp(born)
 				}
@@ -41,6 +49,9 @@ func backdated(c client.WithWatch) client.WithWatch {
 		},
 	})
 }
+
+// ofAnotherSpec tells what a world of its own has, which a look at the whole cluster would show.
+func ofAnotherSpec(pt v1alpha1.ProviderToken) bool { return strings.HasPrefix(pt.Namespace, "spec-") }
 
 // picture is a ProviderToken of the gallery, as an operator would have left it.
 type picture struct {
@@ -146,19 +157,26 @@ func pictures() []picture {
 	}
 }
 
+// hang makes the ProviderToken of a picture.
+func (p *picture) hang(ctx context.Context, namespace string) *v1alpha1.ProviderToken {
+	GinkgoHelper()
+	pt := &v1alpha1.ProviderToken{ObjectMeta: p.metadata, Spec: p.spec}
+	pt.Namespace, pt.Name = namespace, p.name
+	Expect(k8s.Create(ctx, pt)).To(Succeed())
+	if p.status.Conditions == nil {
+		return pt
+	}
+	pt.Status = p.status
+	pt.Status.ObservedGeneration, pt.Status.SecretName = pt.Generation, pt.TargetName()
+	Expect(k8s.Status().Update(ctx, pt)).To(Succeed())
+	return pt
+}
+
 // hang makes the gallery: what pictures says, and the objects around one of them.
 func hang(ctx context.Context) {
 	GinkgoHelper()
 	for _, p := range pictures() {
-		pt := &v1alpha1.ProviderToken{ObjectMeta: p.metadata, Spec: p.spec}
-		pt.Namespace, pt.Name = p.namespace, p.name
-		Expect(k8s.Create(ctx, pt)).To(Succeed())
-		if p.status.Conditions == nil {
-			continue
-		}
-		pt.Status = p.status
-		pt.Status.ObservedGeneration, pt.Status.SecretName = pt.Generation, pt.TargetName()
-		Expect(k8s.Status().Update(ctx, pt)).To(Succeed())
+		pt := p.hang(ctx, p.namespace)
 		if p.name == "up42-token" || p.name == "archive-token" {
 			hangEvents(ctx, pt)
 		}

@@ -32,7 +32,7 @@ const (
 )
 
 // version is set by the linker.
-var version = "dev" //nolint:gochecknoglobals // set by the linker
+var version = "dev"
 
 // errUsage was explained already.
 var errUsage = errors.New("usage")

@@ -2,16 +2,21 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/lockout"
@@ -60,6 +65,30 @@ func (w *world) get(ctx SpecContext, pt *v1alpha1.ProviderToken) *v1alpha1.Provi
 	return got
 }
 
+// grant gives user the role of docs/kubectl-plugin.md in this world's namespace, which is
+// also the operator's, and the role edit of ProviderTokens.
+func (w *world) grant(ctx SpecContext, user string) {
+	GinkgoHelper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "kubectl-plugin.md"))
+	Expect(err).NotTo(HaveOccurred())
+	_, block, found := strings.Cut(string(text), "```yaml\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n")
+	Expect(found).To(BeTrue())
+	block, _, _ = strings.Cut(block, "```")
+	var role rbacv1.Role
+	Expect(yaml.UnmarshalStrict([]byte(block), &role)).To(Succeed())
+	role.Namespace = w.Namespace
+	Expect(k8s.Create(ctx, &role)).To(Succeed())
+	for kind, name := range map[string]string{"Role": role.Name, "ClusterRole": "editor"} {
+		Expect(k8s.Create(ctx, &rbacv1.RoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, GenerateName: "person-"},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name},
+			Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
+		})).To(Succeed())
+	}
+	awaitRight(ctx, user, authorizationv1.ResourceAttributes{Namespace: w.Namespace, Verb: "update", Resource: "configmaps"})
+	awaitRight(ctx, user, authorizationv1.ResourceAttributes{Namespace: w.Namespace, Verb: "patch", Group: "providertoken.dev", Resource: "providertokens"})
+}
+
 var _ = Describe("refresh", func() {
 	It("brings one new token for each request, and tells how it went", func(ctx SpecContext) {
 		w := newWorld(ctx)
@@ -100,7 +129,7 @@ var _ = Describe("refresh", func() {
 
 	It("asks before it touches many", func(ctx SpecContext) {
 		w := newWorld(ctx)
-		for _, name := range strings.Fields("a b c d e f g h i j k") {
+		for name := range strings.FieldsSeq("a b c d e f g h i j k") {
 			pt := w.Wanted("plantpredict")
 			pt.Name = name
 			pt.Labels = map[string]string{"half": map[bool]string{true: "yes", false: "no"}[name < "e"]}
@@ -161,6 +190,16 @@ var _ = Describe("thaw", func() {
 		w.Ready(ctx, pt)
 		golden(GinkgoT(), "thaw.txt", w.plain(text))
 
+		By("done by somebody with the role of the documentation, and edit")
+		w.Sim.UP42.SetLogin(providersim.UP42Username, "changed")
+		w.Sim.UP42.KillSessions()
+		w.grant(ctx, "thawer@example.com")
+		w.Clock.Step(20 * time.Minute)
+		w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonLoginFrozen)
+		w.Sim.UP42.SetLogin(providersim.UP42Username, "later")
+		Expect(w.person(editor).types(ctx, "thaw", "up42", "--operator-namespace", w.Namespace)).To(ContainSubstring("exit code 1"))
+		Expect(w.person("thawer@example.com").types(ctx, "thaw", "up42", "--wait", "--yes", "--operator-namespace", w.Namespace)).To(ContainSubstring("refreshed"))
+
 		By("leaving a record that says who thawed what, and when")
 		var records corev1.ConfigMapList
 		Expect(k8s.List(ctx, &records, client.InNamespace(w.Namespace), client.HasLabels{lockout.Label})).To(Succeed())
@@ -206,7 +245,7 @@ var _ = Describe("watch", func() {
 		Expect(seen.String()).NotTo(ContainSubstring("\x1b"))
 	})
 
-	It("draws a table over itself, where there is one", func(ctx SpecContext) {
+	It("draws a table over itself, where there is one", func(_ SpecContext) {
 		p := newPerson(clocktesting.NewFakeClock(noon()), "")
 		seen, stop := p.watches(true, "watch", "-A", "-l", "app=viewer")
 		Eventually(seen.String).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(ContainSubstring("2 ProviderTokens"))

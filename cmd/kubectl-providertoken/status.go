@@ -127,6 +127,7 @@ func headline(pt *v1alpha1.ProviderToken, now time.Time) string {
 		return fmt.Sprintf("the token works until %s (%s), and should have been replaced %s: is the operator running?", stamp(s.expires), from(now, s.expires), from(now, s.refresh))
 	case suspended:
 		return fmt.Sprintf("the token works until %s (%s), and is not replaced, because spec.suspend is true", stamp(s.expires), from(now, s.expires))
+	default: // fine
 	}
 	return fmt.Sprintf("the token works until %s (%s)", stamp(s.expires), from(now, s.expires))
 }
@@ -378,6 +379,7 @@ func words(status string) string {
 		return "yes"
 	case metav1.ConditionFalse:
 		return "no"
+	default:
+		return "not known"
 	}
-	return "not known"
 }

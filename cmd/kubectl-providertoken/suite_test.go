@@ -101,12 +101,18 @@ func grantPeople(ctx context.Context) {
 		editor:  {Namespace: "imagery", Verb: "get", Resource: "secrets"},
 		watcher: {Namespace: "imagery", Verb: "list", Group: "providertoken.dev", Resource: "providertokens"},
 	} {
-		Eventually(func(g Gomega) {
-			review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &right}}
-			g.Expect(k8s.Create(ctx, review)).To(Succeed())
-			g.Expect(review.Status.Allowed).To(BeTrue(), user)
-		}).WithTimeout(30 * time.Second).WithPolling(10 * time.Millisecond).Should(Succeed())
+		awaitRight(ctx, user, right)
 	}
+}
+
+// awaitRight waits until the API server has seen a binding that was written.
+func awaitRight(ctx context.Context, user string, right authorizationv1.ResourceAttributes) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &right}}
+		g.Expect(k8s.Create(ctx, review)).To(Succeed())
+		g.Expect(review.Status.Allowed).To(BeTrue(), user)
+	}).WithTimeout(30 * time.Second).WithPolling(10 * time.Millisecond).Should(Succeed())
 }
 
 // person is somebody with the plugin in front of the cluster.
@@ -119,7 +125,7 @@ type person struct {
 func newPerson(c clock.WithTicker, as string) *person {
 	p := &person{}
 	p.plugin = newPlugin(sheet{&p.screen}, func(string) string { return "" })
-	p.plugin.clock = c
+	p.clock = c
 	p.around = backdated
 	p.catalog = provider.Builtin
 	p.flags = genericclioptions.NewConfigFlags(false)

@@ -77,19 +77,28 @@ var _ = Describe("a person who looks", func() {
 
 var _ = Describe("a person who steers", func() {
 	It("suspends and resumes, and hears of Argo CD", func(ctx SpecContext) {
-		pt := &v1alpha1.ProviderToken{}
-		key := client.ObjectKey{Namespace: "imagery", Name: "nightly"}
-		text := looks(ctx, editor, "resume", "nightly")
-		Expect(k8s.Get(ctx, key, pt)).To(Succeed())
-		Expect(pt.Spec.Suspend).To(BeFalse())
-		text += looks(ctx, editor, "suspend", "nightly", "up42-token")
-		text += looks(ctx, editor, "suspend", "nightly")
-		golden(GinkgoT(), "suspend.txt", text)
-		Expect(k8s.Get(ctx, key, pt)).To(Succeed())
-		Expect(pt.Spec.Suspend).To(BeTrue())
-		Expect(looks(ctx, editor, "refresh", "nightly")).To(And(ContainSubstring("resume nightly"), ContainSubstring("exit code 3")))
-		Expect(looks(ctx, editor, "resume", "up42-token")).To(ContainSubstring("resumed"))
-		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: "imagery", Name: "up42-token"}, pt)).To(Succeed())
-		Expect(pt.Spec.Suspend).To(BeFalse())
+		w := newWorld(ctx)
+		for _, p := range pictures() {
+			if p.name == "nightly" || p.name == "up42-token" {
+				p.hang(ctx, w.Namespace)
+			}
+		}
+		suspended := func(name string) bool {
+			pt := &v1alpha1.ProviderToken{}
+			Expect(k8s.Get(ctx, client.ObjectKey{Namespace: w.Namespace, Name: name}, pt)).To(Succeed())
+			return pt.Spec.Suspend
+		}
+		p := w.person("")
+		text := p.types(ctx, "resume", "nightly")
+		Expect(suspended("nightly")).To(BeFalse())
+		text += p.types(ctx, "suspend", "nightly", "up42-token")
+		Expect(suspended("nightly") && suspended("up42-token")).To(BeTrue())
+		text += p.types(ctx, "suspend", "nightly")
+		golden(GinkgoT(), "suspend.txt", w.plain(text))
+		Expect(p.types(ctx, "refresh", "nightly")).To(And(ContainSubstring("resume nightly"), ContainSubstring("exit code 3")))
+		Expect(p.types(ctx, "thaw", "nightly")).To(ContainSubstring("is suspended"))
+		Expect(p.types(ctx, "resume", "--all")).To(ContainSubstring("resumed"))
+		Expect(suspended("up42-token")).To(BeFalse())
+		Expect(p.types(ctx, "status", "up42-token")).To(ContainSubstring("the operator looks at the present spec, which it has not done yet"))
 	})
 })

@@ -241,8 +241,9 @@ func urgencyColor(u urgency) terminal.Color {
 		return terminal.Yellow
 	case expired, stuck:
 		return terminal.Red
+	default: // waiting
+		return terminal.Plain
 	}
-	return terminal.Plain
 }
 
 // room is how many rows the terminal has for ProviderTokens.

@@ -129,7 +129,8 @@ func createAll(ctx context.Context, c client.Client, t *template.Template, name 
 		return err
 	}
 	for _, o := range all {
-		if err := c.Create(ctx, o); err != nil {
+		// What is shared may be there for an earlier group.
+		if err := c.Create(ctx, o); err != nil && !(name == "shared" && apierrors.IsAlreadyExists(err)) {
 			return fmt.Errorf("creating %s %s: %w", o.GetKind(), o.GetName(), err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -17,6 +16,7 @@ import (
 const (
 	beginFigures = "<!-- figures: written by make bench-report, not by hand -->"
 	endFigures   = "<!-- end of figures -->"
+	growthPlot   = "growth.svg"
 )
 
 // figures are results by the name of their file, without its suffix.
@@ -37,7 +37,9 @@ func readFigures(directory string) (figures, error) {
 		if err := json.Unmarshal(content, r); err != nil {
 			return nil, fmt.Errorf("reading %s: %w", file, err)
 		}
-		all[strings.TrimSuffix(filepath.Base(file), ".json")] = r
+		if r.Scenario != "" { // others keep theirs beside
+			all[strings.TrimSuffix(filepath.Base(file), ".json")] = r
+		}
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("there are no figures in %s: %w", directory, fs.ErrNotExist)
@@ -65,11 +67,19 @@ func report(directory, page string) error {
 	text.WriteString(all.goals())
 	text.WriteString(all.runs())
 	text.WriteString(all.sideBySide())
+	grown := all.growth()
+	if len(grown) > 1 {
+		fmt.Fprintf(&text, "![growth from %d to %d tokens](%s/%s)\n\nThe dashed line is what growth in proportion to the first run would be: none for what is told per refresh.\n\n",
+			grown[0].Objects, grown[len(grown)-1].Objects, filepath.Base(directory), growthPlot)
+	}
 	text.WriteString(endFigures)
 	if err := os.WriteFile(page, slices.Concat(before, text.Bytes(), after), 0o644); err != nil {
 		return fmt.Errorf("writing the page: %w", err)
 	}
-	return plotGrowth(all.growth(), filepath.Join(directory, "growth.svg"))
+	if len(grown) < 2 {
+		return nil
+	}
+	return plotGrowth(grown, filepath.Join(directory, growthPlot))
 }
 
 // goal is a line of the table: what is to be reached, and what was.
@@ -244,6 +254,8 @@ func (all figures) sideBySide() string {
 		row("API requests per refresh", "%.2f", own.Steady.RequestsPerRefresh, peer.Steady.RequestsPerRefresh)
 		row("operator CPU per refresh", "%.2f ms", own.Steady.CPU, peer.Steady.CPU)
 		row("API server CPU per refresh", "%.2f ms", own.Steady.APIServerCPU, peer.Steady.APIServerCPU)
+		row("operator CPU per token, all of the run", "%.2f ms", own.Whole.CPU, peer.Whole.CPU)
+		row("API requests per token, all of the run", "%.2f", own.Whole.RequestsPerToken, peer.Whole.RequestsPerToken)
 		row("all first tokens", "%.1f s", own.FirstTokens.All, peer.FirstTokens.All)
 		row("expired token-seconds", "%.0f", own.Expired, peer.Expired)
 		row("early and lost mints", "%.0f", float64(own.Mints.Early+own.Mints.Lost), float64(peer.Mints.Early+peer.Mints.Lost))
@@ -251,6 +263,3 @@ func (all figures) sideBySide() string {
 	}
 	return text.String() + "\n"
 }
-
-// errNoGrowth says that a plot needs more runs.
-var errNoGrowth = errors.New("a plot of growth needs runs with several numbers of tokens: run make bench-report")

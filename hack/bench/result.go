@@ -32,6 +32,7 @@ type result struct {
 
 	FirstTokens firstTokens `json:"firstTokens"`
 	Steady      steady      `json:"steady"`
+	Whole       whole       `json:"whole"`
 	// Expired is the sum of times in which Secrets held an expired token, in token-seconds.
 	Expired float64 `json:"expiredTokenSeconds"`
 	// Observed is the time from the operator's start over which that was looked for.
@@ -81,6 +82,14 @@ type steady struct {
 	Left distribution `json:"validityLeftSeconds"`
 }
 
+// whole is what every token cost that reached a Secret, the first ones and their
+// replacements: what can be told also of an operator that never gets to steady refreshes.
+type whole struct {
+	Tokens           int     `json:"tokens"`
+	CPU              float64 `json:"cpuMillisecondsPerToken"`
+	RequestsPerToken float64 `json:"requestsPerToken"`
+}
+
 // mints of the whole run.
 type mints struct {
 	Made   int `json:"made"`
@@ -122,7 +131,8 @@ type fairness struct {
 	Crowd       int     `json:"crowd"`
 	CrowdTokens int     `json:"crowdTokensMeanwhile"`
 	SlowSeconds float64 `json:"slowHostSeconds"`
-	// Alone and Beside are the seconds until all first tokens of the few, and the lateness
+	// Alone and Beside are the seconds from the creation of the few until all of them had
+	// their first tokens, and the lateness
 	// of their refreshes, without and with the crowd.
 	Alone      float64      `json:"aloneSeconds"`
 	Beside     float64      `json:"besideSeconds"`
@@ -177,8 +187,10 @@ func (r *result) print(w io.Writer) {
 	if r.Note != "" {
 		_, _ = fmt.Fprintf(w, "  %s\n", r.Note)
 	}
-	row("first tokens", "%d of %d; half after %.1f s, all after %.1f s", r.FirstTokens.Got, r.Objects, r.FirstTokens.Half, r.FirstTokens.All)
-	if f := r.FirstTokens; f.Got == r.Objects {
+	if r.FirstTokens.Got > 0 {
+		row("first tokens", "%d of %d; half after %.1f s, all after %.1f s", r.FirstTokens.Got, r.Objects, r.FirstTokens.Half, r.FirstTokens.All)
+	}
+	if f := r.FirstTokens; f.Got > 0 && f.Got == r.Objects {
 		each := 1000 / float64(f.Got)
 		row("", "each %.1f requests and %.1f ms CPU (API server %.1f ms, etcd %.1f ms)", f.PerOne, each*f.CPU, each*f.APIServerCPU, each*f.EtcdCPU)
 		row("", "%s", strings.Join(lines(f.Requests), ", "))
@@ -194,6 +206,9 @@ func (r *result) print(w io.Writer) {
 		row("lateness, until written", "p50 %.2f s, p99 %.2f s, max %.2f s", s.Late.P50, s.Late.P99, s.Late.Max)
 		row("lateness, until asked for", "p50 %.2f s, p99 %.2f s, max %.2f s", s.Asked.P50, s.Asked.P99, s.Asked.Max)
 		row("validity left when replaced", "min %.1f s, p1 %.1f s, p50 %.1f s", s.Left.Min, s.Left.P1, s.Left.P50)
+	}
+	if x := r.Whole; x.Tokens > 0 {
+		row("all tokens of the run", "%d, each %.2f requests and %.2f ms CPU of the operator", x.Tokens, x.RequestsPerToken, x.CPU)
 	}
 	row("expired token-seconds", "%.1f in %.0f s", r.Expired, r.Observed)
 	row("mints", "%d made, %d needed; %d early, %d lost", r.Mints.Made, r.Mints.Needed, r.Mints.Early, r.Mints.Lost)

@@ -246,6 +246,7 @@ func (s *stage) refreshing(ctx context.Context, r *result, end func() time.Time)
 		return err
 	}
 	r.Steady = s.steady(from, to)
+	r.Whole = s.whole(before, to)
 	s.conclude(ctx, r, to.at)
 	return nil
 }
@@ -330,6 +331,16 @@ func (s *stage) steady(from, to reading) steady {
 		st.CPU, st.APIServerCPU, st.EtcdCPU = per(to.cpu-from.cpu), per(to.apiServer-from.apiServer), per(to.etcd-from.etcd)
 	}
 	return st
+}
+
+// whole judges a run from before the operator's start on.
+func (s *stage) whole(before, to reading) whole {
+	w := whole{Tokens: s.ledger.tokens("") + len(s.ledger.replaced("", span{before.at, to.at}))}
+	if w.Tokens > 0 {
+		w.CPU = to.cpu.Seconds() * 1000 / float64(w.Tokens)
+		w.RequestsPerToken = float64(to.requests.since(before.requests).work().total()) / float64(w.Tokens)
+	}
+	return w
 }
 
 // conclude fills in what is told of the whole run.

@@ -173,7 +173,10 @@ func (s *stage) again(ctx context.Context, patience time.Duration) (*restart, er
 }
 
 // planned tells that the operator has looked at every object and has nothing left to do.
-func (s *stage) planned(ctx context.Context) bool {
+func (s *stage) planned(ctx context.Context) bool { return s.looked(ctx, s.workload.objects) }
+
+// looked tells that the operator serves, reconciled so often, and has nothing left to do.
+func (s *stage) looked(ctx context.Context, often int) bool {
 	m, err := scrape(ctx, s.operator.Metrics)
 	if err != nil {
 		return false // it does not serve yet
@@ -181,7 +184,7 @@ func (s *stage) planned(ctx context.Context) bool {
 	done, _ := m.sum("controller_runtime_reconcile_total", map[string]string{"controller": s.controller})
 	waiting, known := m.sum("workqueue_depth", map[string]string{"name": s.controller})
 	busy, _ := m.sum("controller_runtime_active_workers", map[string]string{"controller": s.controller})
-	return known && int(done) >= s.workload.objects && waiting == 0 && busy == 0
+	return known && int(done) >= often && waiting == 0 && busy == 0
 }
 
 // foreignScenario fills the cluster with Secrets that are nobody's business.
@@ -256,26 +259,42 @@ func fairnessScenario(ctx context.Context, sub subject, w workload) (*result, er
 	return r, nil
 }
 
+// few lets the crowd be looked at first, so that it waits for its host and not for the API
+// server, and then measures the few from their creation on.
 func (s *stage) few(ctx context.Context, r *result, x *fairness, beside bool, crowd int, slow time.Duration) error {
 	few, err := s.group("few", s.workload.objects, s.latency, 0, 0)
 	if err != nil {
 		return err
 	}
-	s.groups = []group{few}
-	if beside {
-		many, err := s.group("crowd", crowd, slow, 0, 0)
-		if err != nil {
-			return err
-		}
-		s.groups = []group{many, few}
+	many, err := s.group("crowd", 0, slow, 0, 0)
+	if err != nil {
+		return err
 	}
+	if beside {
+		many.Count = crowd
+	}
+	s.groups = []group{many}
 	if err := s.create(ctx); err != nil {
 		return err
 	}
 	if err := s.start(); err != nil {
 		return err
 	}
-	end := s.operator.began.Add(s.duration)
+	if err := s.pass(ctx, time.Now().Add(settling)); err != nil {
+		return err
+	}
+	if beside {
+		if err := s.until(ctx, s.operator.began.Add(5*time.Minute), func() bool { return s.looked(ctx, crowd) }); err != nil {
+			return err
+		}
+		s.say("the crowd waits for its host")
+	}
+	s.groups = []group{few}
+	began := time.Now()
+	end := began.Add(s.duration)
+	if err := s.create(ctx); err != nil {
+		return err
+	}
 	if err := s.until(ctx, end, func() bool { return s.ledger.tokens("few") >= few.Count }); err != nil {
 		return err
 	}
@@ -283,12 +302,12 @@ func (s *stage) few(ctx context.Context, r *result, x *fairness, beside bool, cr
 	if len(firsts) < few.Count {
 		return fmt.Errorf("only %d of %d first tokens", len(firsts), few.Count)
 	}
-	took := rounded(firsts[len(firsts)-1].Sub(s.operator.began))
+	took := rounded(firsts[len(firsts)-1].Sub(began))
 	s.say("first tokens of the few after %.2f s", took)
 	if err := s.pass(ctx, end); err != nil {
 		return err
 	}
-	late := distribute(each(s.ledger.replaced("few", span{s.operator.began, end}), replacement.late))
+	late := distribute(each(s.ledger.replaced("few", span{began, end}), replacement.late))
 	if beside {
 		x.Beside, x.BesideLate, x.CrowdTokens = took, late, s.ledger.tokens("crowd")
 	} else {

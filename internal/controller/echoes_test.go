@@ -75,14 +75,14 @@ func TestAReconcileThatCameBeforeTheCacheCaughtUpIsWokenByIt(t *testing.T) {
 	uid := types.UID("5f0c6b1e-0000-4000-8000-000000000001")
 	key := client.ObjectKey{Namespace: "imagery", Name: "corp-token"}
 	stored := s.objects[s.key(&corev1.Secret{}, key)]
-	late := stored.DeepCopyObject().(*corev1.Secret) //nolint:errcheck,forcetypeassert // it is one
+	late := stored.DeepCopyObject().(*corev1.Secret)
 	late.ResourceVersion = "1"
 	s.objects[s.key(late, key)] = late
 	s.look(t)
 	if s.writes+s.reads != 0 {
 		t.Errorf("%d writes and %d reads while the cache is late", s.writes, s.reads)
 	}
-	if s.memory.echoes(types.NamespacedName(key), stored.GetResourceVersion()) {
+	if s.memory.echoes(key, stored.GetResourceVersion()) {
 		t.Error("the echo that it waits for is kept from it")
 	}
 	if s.memory.of(s.request.NamespacedName, uid).awaited {

@@ -163,11 +163,8 @@ func (r *Reconciler) choose(f *facts, w wallet, parameters map[string]string) *p
 	if p := w.UnknownKey(); p != nil {
 		return sourceProblem(p)
 	}
-	f.credentials = w.Credentials()
-	chosen, err := f.origin.Definition.Choose(parameters, func(canonical string) bool {
-		_, held := f.credentials[canonical]
-		return held || w.Promises(canonical)
-	})
+	chosen, credentials, err := w.Resolve(parameters)
+	f.credentials = credentials
 	if err != nil {
 		return f.inputProblem(err)
 	}
@@ -206,15 +203,15 @@ func (f *facts) rehearsed(chosen *provider.Resolved, w wallet) rehearsed {
 	if certified || f.issuer != nil || f.identity != nil || w.Made != nil {
 		return rehearsed{}
 	}
-	var secrets string
+	var secrets strings.Builder
 	for _, name := range w.From.Names() {
 		s := w.Secrets[name]
 		if s == nil || s.ResourceVersion == "" {
 			return rehearsed{}
 		}
-		secrets += string(s.UID) + "/" + s.ResourceVersion + " "
+		secrets.WriteString(string(s.UID) + "/" + s.ResourceVersion + " ")
 	}
-	return rehearsed{chosen, secrets, f.inputs}
+	return rehearsed{chosen, secrets.String(), f.inputs}
 }
 
 // trusted decides whether the credentials may be sent to the endpoint, and how far it is trusted.
@@ -319,9 +316,10 @@ func (r *Reconciler) cachedTarget(ctx context.Context, f *facts) (cached *corev1
 // absentForNow tells that a target which is not in the cache need not be looked for yet:
 // before a first token is asked for, the rehearsal of its creation finds it; and when
 // that token is there, its creation does. Both lead to a live read. So a first token
-// costs none, as a rule.
+// costs none, as a rule. Where status knows of a token, or another operator had it, the
+// target is there and the cache lacks it for some reason.
 func (r *Reconciler) absentForNow(f *facts) bool {
-	if f.mem.published != nil || f.unwritable != nil {
+	if f.mem.published != nil || f.unwritable != nil || f.pt.Status.Token != nil || f.pt.Status.ServedBy != "" && f.pt.Status.ServedBy != r.Identity {
 		return false
 	}
 	if f.mem.minted != nil {

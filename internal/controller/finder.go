@@ -12,10 +12,10 @@ type (
 	location = source.Location
 )
 
-// finder reads through the caches.
+// finder reads through the caches, and parses a definition once.
 func (r *Reconciler) finder() source.Finder {
 	return source.Finder{
-		Objects: r.Client, Secrets: r.Credentials, Catalog: r.Catalog, Definitions: &r.definitions,
+		Objects: r.Client, Secrets: r.Credentials, Catalog: r.Catalog, Known: &r.definitions,
 		ClusterProviders: r.Options.ClusterProviders, InlineProviders: r.Options.InlineProviders,
 	}
 }

@@ -37,6 +37,8 @@ import (
 type shelf struct {
 	client.Client // nil: what is not here must not be used
 	objects       map[string]client.Object
+	// asPut is what each was like when it came.
+	asPut         map[client.Object]client.Object
 	writes, reads int
 	version       int
 	// hidden are not in the caches.
@@ -53,6 +55,9 @@ func (s *shelf) put(o client.Object) {
 	s.version++
 	o.SetResourceVersion(strconv.Itoa(s.version))
 	s.objects[s.key(o, client.ObjectKeyFromObject(o))] = o
+	if s.asPut != nil {
+		s.asPut[o] = o.DeepCopyObject().(client.Object)
+	}
 }
 
 // cached is what reads from the shelf as from an informer, down to how often it copies.
@@ -69,7 +74,7 @@ func (c cached) Get(_ context.Context, key client.ObjectKey, out client.Object, 
 		return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
 	}
 	if o.UnsafeDisableDeepCopy == nil || !*o.UnsafeDisableDeepCopy {
-		found = found.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // it is one
+		found = found.DeepCopyObject().(client.Object)
 	}
 	reflect.Indirect(reflect.ValueOf(out)).Set(reflect.Indirect(reflect.ValueOf(found)))
 	return nil
@@ -84,7 +89,7 @@ type statusShelf struct {
 
 func (s statusShelf) Patch(_ context.Context, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
 	s.shelf.writes++
-	s.shelf.put(o.DeepCopyObject().(client.Object)) //nolint:errcheck,forcetypeassert // it is one
+	s.shelf.put(o.DeepCopyObject().(client.Object))
 	o.SetResourceVersion(strconv.Itoa(s.shelf.version))
 	return nil
 }
@@ -116,8 +121,9 @@ func (s *shelf) save(o client.Object, dry []string) error {
 		return nil
 	}
 	o.SetUID("0d5f4c2e-0000-4000-8000-000000000002")
-	s.put(o)
-	s.objects[s.key(o, client.ObjectKeyFromObject(o))] = o.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // it is one
+	stored := o.DeepCopyObject().(client.Object)
+	s.put(stored)
+	o.SetResourceVersion(stored.GetResourceVersion())
 	return nil
 }
 
@@ -163,7 +169,7 @@ func settle(tb testing.TB, ref v1alpha1.ProviderReference) *settled {
 		tb.Fatal(err)
 	}
 	clock := clocktesting.NewFakeClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
-	s := &shelf{objects: map[string]client.Object{}}
+	s := &shelf{objects: map[string]client.Object{}, asPut: map[client.Object]client.Object{}}
 	reading := cached{shelf: s}
 	r := &Reconciler{
 		Client: reading, Live: s, Credentials: reading, Targets: reading, Writer: &target.Writer{Client: s, Live: s},
@@ -197,9 +203,9 @@ func settle(tb testing.TB, ref v1alpha1.ProviderReference) *settled {
 	if o := r.run(pt.UID)(tb.Context()); o.Kind != "" {
 		tb.Fatalf("no token was issued: %+v", o)
 	}
-	was.look(tb)                                                                                // publishes and tells
-	was.look(tb)                                                                                // sees that it is so
-	if !ready(s.objects[s.key(pt, client.ObjectKeyFromObject(pt))].(*v1alpha1.ProviderToken)) { //nolint:errcheck,forcetypeassert // it is one
+	was.look(tb) // publishes and tells
+	was.look(tb) // sees that it is so
+	if !ready(s.objects[s.key(pt, client.ObjectKeyFromObject(pt))].(*v1alpha1.ProviderToken)) {
 		tb.Fatal("the ProviderToken is not ready")
 	}
 	if s.reads != 0 || s.writes != 4 {
@@ -218,8 +224,8 @@ func (s *settled) look(tb testing.TB) {
 	}
 }
 
-// bounds of the allocations of one reconcile of a fresh object: what is measured, and a
-// quarter on top, which another release of Go may need and a forgotten copy does not fit into.
+// bounds of the allocations of one reconcile of a fresh object: what is measured, and
+// five on top. One copy of a ProviderToken does not fit into that.
 func freshObjects() map[string]struct {
 	ref   v1alpha1.ProviderReference
 	bound float64
@@ -228,8 +234,8 @@ func freshObjects() map[string]struct {
 		ref   v1alpha1.ProviderReference
 		bound float64
 	}{
-		"builtin": {v1alpha1.ProviderReference{Name: "PlantPredict"}, 155},
-		"cluster": {v1alpha1.ProviderReference{Kind: v1alpha1.ClusterProvider, Name: "corp"}, 160},
+		"builtin": {v1alpha1.ProviderReference{Name: "PlantPredict"}, 131},
+		"cluster": {v1alpha1.ProviderReference{Kind: v1alpha1.ClusterProvider, Name: "corp"}, 141},
 	}
 }
 
@@ -252,7 +258,7 @@ func TestTheReconcileOfAFreshObjectAllocatesLittle(t *testing.T) {
 	for name, c := range freshObjects() {
 		t.Run(name, func(t *testing.T) {
 			s := settle(t, c.ref)
-			if got := testing.AllocsPerRun(20, func() { s.look(t) }); got > c.bound {
+			if got := testing.AllocsPerRun(20, func() { s.look(t) }); got > c.bound+detectorAllocations {
 				t.Errorf("%v allocations, and %v are enough", got, c.bound)
 			}
 		})
@@ -264,20 +270,26 @@ func TestATargetThatTheCacheDoesNotShowIsFoundBeforeATokenIsAskedFor(t *testing.
 	const uid = "5f0c6b1e-0000-4000-8000-000000000001"
 	for name, c := range map[string]struct {
 		noDryRuns, gone bool
+		told            bool // status knows of a token, as it does but after a restore
 		asks            int
 		reads, writes   int
 	}{
-		"by the rehearsal of its creation":           {asks: 0, reads: 1, writes: 1},
-		"by a read, where that is not possible":      {noDryRuns: true, asks: 0, reads: 1, writes: 1},
+		"by the rehearsal of its creation":           {asks: 0, reads: 1, writes: 2},
+		"by a read, where that is not possible":      {noDryRuns: true, asks: 0, reads: 1, writes: 2},
+		"by a read, where status knows of it":        {told: true, asks: 0, reads: 1, writes: 0},
 		"or is not there, which the rehearsal shows": {gone: true, asks: 1, reads: 0, writes: 2},
 		"or is not there, which a read shows":        {gone: true, noDryRuns: true, asks: 1, reads: 1, writes: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := settle(t, v1alpha1.ProviderReference{Name: "PlantPredict"})
-			key := s.shelf.key(&corev1.Secret{}, s.request.NamespacedName)
+			key := s.key(&corev1.Secret{}, s.request.NamespacedName)
 			s.memory, s.noDryRuns, s.hidden = newMemory(), c.noDryRuns, map[string]bool{key: true}
 			if c.gone {
 				delete(s.objects, key)
+			}
+			if !c.told {
+				pt := s.objects[s.key(&v1alpha1.ProviderToken{}, s.request.NamespacedName)].(*v1alpha1.ProviderToken)
+				pt.Status = v1alpha1.ProviderTokenStatus{}
 			}
 			s.look(t)
 			if got := s.Scheduler.Stats().Queued; got != c.asks || s.reads != c.reads || s.writes != c.writes {
@@ -295,22 +307,15 @@ func TestNothingChangesWhatTheInformersHold(t *testing.T) {
 	for name, c := range freshObjects() {
 		t.Run(name, func(t *testing.T) {
 			s := settle(t, c.ref)
-			before := map[string]client.Object{}
-			for key, o := range s.objects {
-				before[key] = o.DeepCopyObject().(client.Object) //nolint:errcheck,forcetypeassert // it is one
-			}
-			shared := map[string]client.Object{}
-			for key, o := range s.objects {
-				shared[key] = o
-			}
 			unchanged := func(after string) {
 				t.Helper()
-				for key, o := range shared {
-					if diff := cmp.Diff(before[key], o); diff != "" {
-						t.Errorf("after %s, %s is not what it was: %s", after, key, diff)
+				for o, was := range s.asPut {
+					if diff := cmp.Diff(was, o); diff != "" {
+						t.Errorf("after %s, %T %s is not what it was: %s", after, o, o.GetName(), diff)
 					}
 				}
 			}
+			unchanged("its first token")
 			s.look(t)
 			unchanged("a look at a fresh object")
 			s.clock.Step(45 * time.Minute)

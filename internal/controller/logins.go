@@ -406,6 +406,7 @@ func (g *Login) load(ctx context.Context) error {
 		// Somebody edited it. What it said is unknown, so be careful once.
 		rec = &lockout.Record{Tries: []time.Time{g.logins.Now().Add(-lockout.Apart)}}
 	}
+	cm.ManagedFields = nil // nobody here needs them, and a write without leaves them as they are
 	g.entry.record, g.entry.object = rec, &cm
 	return nil
 }
@@ -443,6 +444,7 @@ func (g *Login) store(ctx context.Context, rec lockout.Record) error {
 		g.entry.record, g.entry.object = nil, nil // read it again next time
 		return fmt.Errorf("writing login record %s/%s: %w", g.logins.Namespace, g.name, err)
 	}
+	cm.ManagedFields = nil
 	g.entry.record, g.entry.object = &rec, cm
 	return nil
 }

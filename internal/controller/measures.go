@@ -17,6 +17,16 @@ const otherHost = "other"
 // soon is how near its end a token is "soon" to expire: the lead that a kubelet needs.
 const soon = 2 * time.Minute
 
+// measure tells metrics of an object with that status; of one that another operator
+// serves that one tells, and a sum over both would count it twice.
+func (r *Reconciler) measure(f *facts, told *v1alpha1.ProviderTokenStatus) {
+	if !f.tenure.serves {
+		r.Metrics.Forget(f.pt.Namespace, f.pt.Name)
+		return
+	}
+	r.Metrics.Token(f.measured(told))
+}
+
 // measured is what metrics tell of an object with that status.
 func (f *facts) measured(told *v1alpha1.ProviderTokenStatus) metrics.Token {
 	t := metrics.Token{

@@ -105,6 +105,11 @@ var _ = Describe("what others see of a ProviderToken", func() {
 		Expect(gathered(w.Registry, "providertoken_failing_since_timestamp_seconds")).To(HaveKey("name=up42,namespace=" + w.Namespace + ",reason=LoginFrozen"))
 		Expect(total(gathered(w.Registry, "providertoken_login_freezes_total"))).To(Equal(1.0))
 
+		By("following the label")
+		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Labels[v1alpha1.SeverityLabel] = "whatever" })
+		Eventually(func() map[string]float64 { return gathered(w.Registry, "providertoken_failing_tokens") }).WithTimeout(10 * time.Second).
+			Should(HaveKey(HaveSuffix("severity=warning")))
+
 		Expect(k8s.Delete(ctx, pt)).To(Succeed())
 		for _, name := range []string{
 			"providertoken_failing_tokens", "providertoken_failing_since_timestamp_seconds", "providertoken_ready", "providertoken_info", "providertoken_tokens",

@@ -92,7 +92,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		Client: p.Live, Namespace: p.OperatorNamespace, Now: p.Clock.Now, Shared: p.Shard != nil,
 		Issued: func(ctx context.Context, name types.NamespacedName) (time.Time, bool) {
 			var s corev1.Secret
-			if err := targets.Get(ctx, name, &s); err != nil {
+			if err := targets.Get(ctx, name, &s, client.UnsafeDisableDeepCopy); err != nil {
 				return time.Time{}, false
 			}
 			return target.Issued(&s)

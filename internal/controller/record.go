@@ -30,7 +30,7 @@ func (a *attempt) begin(ctx context.Context, refresh token.Secret) context.Conte
 	e := audit.Entry{
 		Time:        now,
 		Object:      audit.Object{Namespace: a.name.Namespace, Name: a.name.Name, UID: string(a.uid)},
-		Credentials: a.sources.secrets,
+		Credentials: a.sources.secrets(),
 		Provider:    a.origin, Host: a.res.Host(), Grant: string(a.res.Grant),
 		Scopes: a.input.Scopes, Audience: a.input.Audience,
 	}

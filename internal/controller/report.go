@@ -19,7 +19,7 @@ import (
 // report turns facts into status with at most one write, and then into events.
 func (r *Reconciler) report(ctx context.Context, f *facts) error {
 	told := r.status(f)
-	r.Metrics.Token(f.measured(&told))
+	r.measure(f, &told)
 	f.tenure.claim(&told)
 	if !f.tenure.serves || sameStatus(&f.pt.Status, &told) || r.canWait(f, told) {
 		return nil

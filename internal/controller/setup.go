@@ -85,6 +85,7 @@ func (r *Reconciler) edited() predicate.Predicate {
 		const asked, confirmed = v1alpha1.RefreshRequestedAtAnnotation, v1alpha1.ConfirmAnnotation
 		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
 			e.ObjectOld.GetUID() != e.ObjectNew.GetUID() ||
+			e.ObjectOld.GetLabels()[v1alpha1.SeverityLabel] != e.ObjectNew.GetLabels()[v1alpha1.SeverityLabel] ||
 			e.ObjectOld.GetAnnotations()[asked] != e.ObjectNew.GetAnnotations()[asked] ||
 			e.ObjectOld.GetAnnotations()[confirmed] != e.ObjectNew.GetAnnotations()[confirmed] ||
 			older(e.ObjectNew.GetResourceVersion(), e.ObjectOld.GetResourceVersion()) || // the cluster was put back

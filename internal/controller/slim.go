@@ -49,7 +49,7 @@ const domain = "providertoken.dev/"
 // slimMeta keeps what identifies an object, and the operator's own labels and
 // annotations. What kubectl applied last is a second copy of the whole object.
 func slimMeta(m *metav1.ObjectMeta) {
-	m.ManagedFields, m.OwnerReferences, m.Finalizers, m.GenerateName, m.SelfLink = nil, nil, nil, "", ""
+	m.ManagedFields, m.OwnerReferences, m.Finalizers, m.GenerateName = nil, nil, nil, ""
 	m.Labels, m.Annotations = ours(m.Labels), ours(m.Annotations)
 }
 

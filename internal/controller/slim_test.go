@@ -70,14 +70,14 @@ func TestTheCacheOfTargetsKeepsAllThatAnUpdateSends(t *testing.T) {
 	if diff := cmp.Diff(any(want), got); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
 	}
-	s := got.(*corev1.Secret) //nolint:errcheck,forcetypeassert // it is one
+	s := got.(*corev1.Secret)
 	if token, header := s.Data[target.TokenKey], s.Data[target.AuthorizationKey]; &token[0] != &header[len("Bearer ")] {
 		t.Error("the token is there twice")
 	}
 	for _, data := range []map[string][]byte{nil, {target.TokenKey: []byte("x")}, {target.TokenKey: []byte("x"), target.AuthorizationKey: []byte("Bearer y")}} {
 		want := (&corev1.Secret{Data: data}).DeepCopy()
 		got, err := slimTarget(&corev1.Secret{Data: data})
-		if err != nil || !cmp.Equal(want.Data["token"], got.(*corev1.Secret).Data["token"]) || len(want.Data) != len(got.(*corev1.Secret).Data) { //nolint:errcheck,forcetypeassert // it is one
+		if err != nil || !cmp.Equal(want.Data["token"], got.(*corev1.Secret).Data["token"]) || len(want.Data) != len(got.(*corev1.Secret).Data) {
 			t.Errorf("%v became %v (%v)", want.Data, got, err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -19,26 +20,24 @@ const credentialWarning = 14 * 24 * time.Hour
 
 // provenance is the Secrets that credentials are from, and what those say about their end.
 type provenance struct {
-	secrets []audit.Secret
+	from map[string]*corev1.Secret // by name
 	// expires is when the first of them ends; zero when none says so.
 	expires time.Time
 	// unreadable is the name of one whose annotation is no instant; empty when there is none.
 	unreadable string
 }
 
-// provenanceOf lists the Secrets of the wallet, by name.
+// provenanceOf looks at the Secrets of a wallet.
 func provenanceOf(w wallet) provenance {
-	var s provenance
-	for _, name := range slices.Sorted(maps.Keys(w.Secrets)) {
-		secret := w.Secrets[name]
-		s.secrets = append(s.secrets, audit.Secret{Namespace: secret.Namespace, Name: name, ResourceVersion: secret.ResourceVersion})
+	s := provenance{from: w.Secrets}
+	for name, secret := range w.Secrets {
 		told, says := secret.Annotations[v1alpha1.CredentialExpiresAtAnnotation]
 		if !says {
 			continue
 		}
 		at, err := time.Parse(time.RFC3339, told)
 		if err != nil {
-			s.unreadable = name
+			s.unreadable = max(s.unreadable, name) // always the same one
 			continue
 		}
 		if at = at.UTC().Truncate(time.Second); s.expires.IsZero() || at.Before(s.expires) {
@@ -46,6 +45,15 @@ func provenanceOf(w wallet) provenance {
 		}
 	}
 	return s
+}
+
+// secrets lists them by name, for the audit log.
+func (s provenance) secrets() []audit.Secret {
+	var all []audit.Secret
+	for _, name := range slices.Sorted(maps.Keys(s.from)) {
+		all = append(all, audit.Secret{Namespace: s.from[name].Namespace, Name: name, ResourceVersion: s.from[name].ResourceVersion})
+	}
+	return all
 }
 
 func (f *facts) credentialExpiresAt() *metav1.Time {

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 	"testing"
@@ -22,8 +23,8 @@ func fillIn(v reflect.Value) {
 		v.Set(reflect.New(v.Type().Elem()))
 		fillIn(v.Elem())
 	case v.Kind() == reflect.Struct:
-		for i := range v.NumField() {
-			fillIn(v.Field(i))
+		for _, field := range v.Fields() {
+			fillIn(field)
 		}
 	case v.Kind() == reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
@@ -114,7 +115,7 @@ func TestAStatusPatchIsWhatAPatchOfTheWholeObjectWouldBe(t *testing.T) {
 			}
 			p := statusPatch{&from.Status}
 			got, err := p.Data(to)
-			if err != nil || string(got) != string(want) || p.Type() != types.MergePatchType {
+			if err != nil || !bytes.Equal(got, want) || p.Type() != types.MergePatchType {
 				t.Errorf("%s is %s, want %s (%v)", p.Type(), got, want, err)
 			}
 		})

@@ -113,7 +113,7 @@ func TestAfterAnOutageTenThousandTokensAreRenewedAtTheRateOfTheHostNearestExpiry
 		f.mu.Lock()
 		canaries := len(f.began)
 		for _, s := range f.began {
-			if time.Duration(s.at)-time.Duration(f.began[0].at) >= f.latency {
+			if s.at-f.began[0].at >= f.latency {
 				canaries-- // began after its success
 			}
 		}

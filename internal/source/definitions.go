@@ -12,10 +12,10 @@ import (
 	"github.com/providertoken/operator/internal/provider"
 )
 
-// Definitions remembers what was read out of the catalog and of provider objects, and
-// which choices were made with it: ten thousand ProviderTokens of one provider make
-// them once, and not in each of their reconciles. The zero value is ready for use,
-// and nil remembers nothing.
+// Definitions remembers what was read out of one catalog and of the provider objects of
+// one cluster, and which choices were made with it: ten thousand ProviderTokens of one
+// provider make them once, and not in each of their reconciles. The zero value is ready
+// for use; nil remembers nothing.
 type Definitions struct {
 	mu    sync.Mutex
 	known map[definitionKey]*Definition
@@ -89,9 +89,12 @@ func (s *Definitions) Forget() {
 	s.known = nil
 }
 
-// Choose is Resolve, once for all who have credentials of the same names and set the
+// CredentialNames are all credentials that it may want.
+func (d *Definition) CredentialNames() []string { return d.names }
+
+// choose is Resolve, once for all who have credentials of the same names and set the
 // same parameters.
-func (d *Definition) Choose(parameters map[string]string, has func(string) bool) (*provider.Resolved, error) {
+func (d *Definition) choose(parameters map[string]string, has func(string) bool) (*provider.Resolved, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	key := d.choice(parameters, has)

@@ -16,6 +16,8 @@ import (
 )
 
 // Getter reads one object; a client.Reader does. An object that does not exist is a NotFound error.
+// Nobody here changes what was read, so that a cache is asked for no copy; to a Getter
+// that makes objects anew, that option means nothing.
 type Getter interface {
 	Get(ctx context.Context, key client.ObjectKey, object client.Object, options ...client.GetOption) error
 }
@@ -27,8 +29,9 @@ type Finder struct {
 	// Secrets reads credential Secrets.
 	Secrets Getter
 	Catalog *provider.Catalog
-	// Definitions remembers what was read; nil where that is not worth it.
-	Definitions *Definitions
+	// Known spares those who look often what was read before; nil for those who look once.
+	// With it, Objects must tell resource versions.
+	Known *Definitions
 	// ClusterProviders and InlineProviders tell whether those may be used here.
 	ClusterProviders, InlineProviders bool
 }

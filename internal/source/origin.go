@@ -83,7 +83,7 @@ func (f Finder) Find(ctx context.Context, pt *v1alpha1.ProviderToken) (Origin, *
 func (f Finder) builtinOrigin(ref *v1alpha1.ProviderReference) (Origin, *Problem, error) {
 	o := Origin{Kind: v1alpha1.BuiltinProvider, Name: ref.Name, Version: f.Catalog.Version(ref.Name), Vouched: true}
 	key := definitionKey{kind: v1alpha1.BuiltinProvider, name: ref.Name}
-	if o.Definition = f.Definitions.get(key, edition{}); o.Definition != nil {
+	if o.Definition = f.Known.get(key, edition{}); o.Definition != nil {
 		return o, nil, nil
 	}
 	def, known := f.Catalog.Get(ref.Name)
@@ -93,7 +93,7 @@ func (f Finder) builtinOrigin(ref *v1alpha1.ProviderReference) (Origin, *Problem
 			ref.Name, strings.Join(f.Catalog.Names(), ", "))), nil
 	}
 	o.Definition = newDefinition(def, edition{})
-	f.Definitions.put(key, o.Definition)
+	f.Known.put(key, o.Definition)
 	return o, nil, nil
 }
 
@@ -121,11 +121,11 @@ func (f Finder) objectOrigin(ctx context.Context, ref *v1alpha1.ProviderReferenc
 	}
 	key := definitionKey{kind: ref.Kind, namespace: meta.Namespace, name: ref.Name}
 	e := edition{uid: meta.UID, resourceVersion: meta.ResourceVersion, bundle: bundle}
-	if o.Definition = f.Definitions.get(key, e); o.Definition != nil {
+	if o.Definition = f.Known.get(key, e); o.Definition != nil {
 		return o, nil, nil
 	}
 	if o.Definition, p = f.define(spec, e); p == nil {
-		f.Definitions.put(key, o.Definition)
+		f.Known.put(key, o.Definition)
 	}
 	return o, p, nil
 }
@@ -148,7 +148,7 @@ func missingProvider(err error, ref *v1alpha1.ProviderReference, namespace strin
 	}, nil
 }
 
-// Define turns the API's form of a definition into the provider's.
+// Define turns the API's form of a definition into the provider's, on top of its base.
 func (f Finder) Define(ctx context.Context, spec *v1alpha1.ProviderDefinition, namespace string) (*Definition, *Problem, error) {
 	bundle, p, err := f.bundle(ctx, spec, namespace)
 	if p != nil || err != nil {
@@ -158,7 +158,6 @@ func (f Finder) Define(ctx context.Context, spec *v1alpha1.ProviderDefinition, n
 	return d, p, nil
 }
 
-// define turns the API's form of a definition into the provider's, on top of its base.
 func (f Finder) define(spec *v1alpha1.ProviderDefinition, e edition) (*Definition, *Problem) {
 	def, err := convert(*spec)
 	if err != nil {

@@ -137,13 +137,13 @@ func (w Wallet) reader(name string) func(key string) ([]byte, bool) {
 // will stand for it.
 func (w Wallet) Has(canonical string) bool {
 	_, ok := w.Get(canonical)
-	return ok || w.Promises(canonical)
+	return ok || w.promises(canonical)
 }
 
 // Credentials are all that are there, by canonical name.
 func (w Wallet) Credentials() provider.Credentials {
 	c := provider.Credentials{}
-	for _, name := range w.Definition.names {
+	for _, name := range w.Definition.CredentialNames() {
 		if v, ok := w.Get(name); ok {
 			c[name] = v
 		}
@@ -151,14 +151,25 @@ func (w Wallet) Credentials() provider.Credentials {
 	return c
 }
 
+// Resolve makes every choice that the definition leaves open, with the credentials that
+// are there, and returns both. What was chosen is shared: whoever gets it must not change it.
+func (w Wallet) Resolve(parameters map[string]string) (*provider.Resolved, provider.Credentials, error) {
+	there := w.Credentials()
+	chosen, err := w.Definition.choose(parameters, func(canonical string) bool {
+		_, held := there[canonical]
+		return held || w.promises(canonical)
+	})
+	return chosen, there, err
+}
+
 // federated are the credentials that a ServiceAccount's token can stand for.
 func federated() []string {
 	return []string{provider.CredSubjectToken, provider.CredAssertion, provider.CredClientAssertion}
 }
 
-// Promises tells whether a ServiceAccount may stand for a credential that no Secret
+// promises tells whether a ServiceAccount may stand for a credential that no Secret
 // holds. Who has a key signs the grant's assertion with that.
-func (w Wallet) Promises(canonical string) bool {
+func (w Wallet) promises(canonical string) bool {
 	if w.From.ServiceAccount == nil || !slices.Contains(federated(), canonical) {
 		return false
 	}
@@ -184,7 +195,7 @@ func (w Wallet) Where(canonical string) (secret, key string) {
 
 // UnknownKey is the first remapped credential that the provider does not know.
 func (w Wallet) UnknownKey() *Problem {
-	known := w.Definition.names
+	known := w.Definition.CredentialNames()
 	for _, k := range w.From.Keys {
 		if !slices.Contains(known, string(k.Name)) {
 			return stalled(v1alpha1.ReasonInvalidCredentials, fmt.Sprintf(

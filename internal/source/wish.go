@@ -8,7 +8,7 @@ import (
 	"github.com/providertoken/operator/internal/schedule"
 )
 
-// Parameters are what pt fills into its provider's definition; nil for nothing.
+// Parameters are what pt fills into its provider's definition; nil when it fills in nothing.
 func Parameters(pt *v1alpha1.ProviderToken) map[string]string {
 	if ref := pt.Spec.ProviderRef; ref != nil {
 		return textMap(ref.Parameters)
@@ -16,7 +16,7 @@ func Parameters(pt *v1alpha1.ProviderToken) map[string]string {
 	return nil
 }
 
-// WithMethod is parameters with that method, as a copy.
+// WithMethod is parameters with that method.
 func WithMethod(parameters map[string]string, name string) map[string]string {
 	all := maps.Clone(parameters)
 	if all == nil {

@@ -24,6 +24,7 @@ func Matches(have, want *corev1.Secret) bool {
 	return have.Type == want.Type &&
 		maps.EqualFunc(have.Data, want.Data, bytes.Equal) &&
 		settled(have.Labels, templated(before.Labels), want.Labels) &&
+		settled(have.Labels, []string{v1alpha1.ShardLabel}, want.Labels) &&
 		settled(have.Annotations, templated(before.Annotations), want.Annotations) &&
 		settled(have.Annotations, ownAnnotations(), want.Annotations) &&
 		ownersSettled(have.OwnerReferences, want)

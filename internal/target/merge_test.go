@@ -38,6 +38,7 @@ func TestMatches(t *testing.T) {
 		{"a template's label that is stale", func(s *corev1.Secret) {
 			s.Labels["old"], s.Annotations[ManagedMetadataAnnotation] = "x", `{"labels":["old"]}`
 		}, false},
+		{"a shard's label that is stale", func(s *corev1.Secret) { s.Labels[v1alpha1.ShardLabel] = "a" }, false},
 		{"ownerReference gone, as after a restore", func(s *corev1.Secret) { s.OwnerReferences = nil }, false},
 		{"ownerReference with an old UID", func(s *corev1.Secret) { s.OwnerReferences[0].UID = "old" }, false},
 		{"ownerReference of an older version", func(s *corev1.Secret) { s.OwnerReferences[0].APIVersion = "providertoken.dev/v1alpha0" }, false},
@@ -69,7 +70,7 @@ func TestMatchesTellsWhetherTheMergedSecretDiffers(t *testing.T) {
 	}))
 	want := mustRender(t, own, newContent())
 	keys := []string{
-		"a", "b", "c", "token", "example.com/other", v1alpha1.TargetLabel, v1alpha1.InputsAnnotation, v1alpha1.ContentHashAnnotation,
+		"a", "b", "c", "token", "example.com/other", v1alpha1.TargetLabel, v1alpha1.ShardLabel, v1alpha1.InputsAnnotation, v1alpha1.ContentHashAnnotation,
 		v1alpha1.RefreshHandledAnnotation, FormAnnotation, ManagedMetadataAnnotation,
 	}
 	values := []string{"", "x", "y", "z", "true", `{"labels":["a","example.com/other"],"annotations":["b"]}`}
@@ -163,6 +164,32 @@ func TestMergeDoesNotBelieveAForgedListOfTemplateMetadata(t *testing.T) {
 		}
 		if _, found := got.Annotations[ManagedMetadataAnnotation]; found {
 			t.Errorf("the list %s stays", list)
+		}
+	}
+}
+
+func TestATargetFollowsItsProviderTokenToAnotherShard(t *testing.T) {
+	for name, c := range map[string]struct {
+		have, want map[string]string
+		matches    bool
+	}{
+		"none":          {nil, nil, true},
+		"the same":      {map[string]string{v1alpha1.ShardLabel: "a"}, map[string]string{v1alpha1.ShardLabel: "a"}, true},
+		"another":       {map[string]string{v1alpha1.ShardLabel: "a"}, map[string]string{v1alpha1.ShardLabel: "b"}, false},
+		"none any more": {map[string]string{v1alpha1.ShardLabel: "a", "else": "x"}, map[string]string{}, false},
+		"a first one":   {map[string]string{"else": "x"}, map[string]string{v1alpha1.ShardLabel: "b"}, false},
+	} {
+		have := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Labels: c.have}}
+		want := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Labels: c.want}}
+		if got := Matches(have, want); got != c.matches {
+			t.Errorf("%s: matches is %t", name, got)
+		}
+		merged := merge(have, want)
+		if merged.Labels[v1alpha1.ShardLabel] != c.want[v1alpha1.ShardLabel] || merged.Labels["else"] != c.have["else"] {
+			t.Errorf("%s: merged labels are %v", name, merged.Labels)
+		}
+		if !Matches(merged, want) {
+			t.Errorf("%s: what was written does not match", name)
 		}
 	}
 }

@@ -200,7 +200,7 @@ func elsewhere(ctx context.Context, w *testworld.World) *testworld.World {
 	GinkgoHelper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
 	Expect(server.Client.Create(ctx, ns)).To(Succeed())
-	return &testworld.World{Server: w.Server, Namespace: ns.Name, Clock: w.Clock, Sim: w.Sim, Timeout: w.Timeout, Requests: &testworld.RequestLog{}}
+	return &testworld.World{Server: w.Server, Namespace: ns.Name, Clock: w.Clock, Sim: w.Sim, Timeout: w.Timeout, Requests: &testworld.RequestLog{}, Audit: w.Audit, Collector: w.Collector}
 }
 
 var _ = Describe("a ProviderToken that is deleted and comes back from Git", func() {

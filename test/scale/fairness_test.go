@@ -226,7 +226,7 @@ var _ = Describe("many ProviderTokens", func() {
 		}
 		p := &v1alpha1.ClusterTokenProvider{}
 		Expect(server.Client.Get(ctx, client.ObjectKey{Name: c.Cluster("corp")}, p)).To(Succeed())
-		p.Spec.Limits.PerSecond = int32(rate) //nolint:gosec // it is small
+		p.Spec.Limits.PerSecond = int32(rate)
 		Expect(server.Client.Update(ctx, p)).To(Succeed())
 
 		By("letting all of them fall due while nobody answers")

@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -178,4 +179,15 @@ func half(n int, one, other string) []string {
 		names = append(names, "providertoken-system/"+one, "providertoken-system/"+other)
 	}
 	return names
+}
+
+// holder of the Lease of the operator without a shard; empty when it is released.
+func holder(ctx context.Context) string {
+	GinkgoHelper()
+	var lease coordinationv1.Lease
+	Expect(server.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "providertoken-operator"}, &lease)).To(Succeed())
+	if lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
 }

@@ -38,6 +38,7 @@ var _ = Describe("real operators", Ordered, func() {
 				standby = p
 			}
 		}
+		held := holder(ctx)
 		gate := providersim.NewGate()
 		DeferCleanup(gate.Release)
 		f.sim.Generic.Next(providersim.HoldAnswer(gate))
@@ -51,6 +52,7 @@ var _ = Describe("real operators", Ordered, func() {
 		gate.Release()
 		Eventually(leader.over).WithTimeout(soon).Should(BeClosed())
 		Expect(leader.err).NotTo(HaveOccurred())
+		Expect(holder(ctx)).NotTo(Equal(held), "whoever ends in good order releases the Lease")
 		released := time.Now()
 		f.awaits("one", old)
 		Eventually(standby.leads).WithTimeout(soon).WithPolling(poll).Should(BeTrue())

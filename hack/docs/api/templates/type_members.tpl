@@ -1,0 +1,7 @@
+{{- define "type_members" -}}
+{{- if eq .Name "metadata" -}}
+as of every object of Kubernetes
+{{- else -}}
+{{ markdownRenderFieldDoc .Doc }}
+{{- end -}}
+{{- end -}}
