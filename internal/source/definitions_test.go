@@ -36,3 +36,25 @@ func TestAChoiceIsMadeOnceForTheSameCredentialsAndParameters(t *testing.T) {
 		t.Error("who has no credentials gets the choice of somebody who has")
 	}
 }
+
+func TestWhoLooksOnceRemembersNothing(t *testing.T) {
+	catalog, err := provider.Builtin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pt := &v1alpha1.ProviderToken{Spec: v1alpha1.ProviderTokenSpec{ProviderRef: &v1alpha1.ProviderReference{Name: "UP42"}}}
+	find := func(f Finder) *Definition {
+		t.Helper()
+		o, p, err := f.Find(t.Context(), pt)
+		if p != nil || err != nil {
+			t.Fatal(p, err)
+		}
+		return o.Definition
+	}
+	if once := (Finder{Catalog: catalog}); find(once) == find(once) {
+		t.Error("a definition is remembered, and nobody asked for it")
+	}
+	if often := (Finder{Catalog: catalog, Known: &Definitions{}}); find(often) != find(often) {
+		t.Error("a definition is read twice")
+	}
+}
