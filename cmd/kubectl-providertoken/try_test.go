@@ -577,3 +577,31 @@ func TestTryShowsTheRequestAloneAndSendsNothing(t *testing.T) {
 		t.Errorf("got\n%s", got)
 	}
 }
+
+func TestTryShowsNothingOfAnAnswerThatMayBeABareToken(t *testing.T) {
+	b := newBench(t)
+	b.hide("just-a-token")
+	path := b.file("crm.yaml", strings.ReplaceAll(genericManifest, "{allowed}", "{generic}"))
+	b.sim.Generic.Next(providersim.Answer(200, "text/plain", "just-a-token"))
+	if got, err := b.try("-f", path); err == nil || !strings.Contains(got, "‹12 bytes that are neither") {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
+func TestTryShowsOfARedirectOnlyWhereTo(t *testing.T) {
+	b := newBench(t)
+	b.hide("sso-ticket")
+	path := b.file("crm.yaml", strings.ReplaceAll(genericManifest, "{allowed}", "{generic}"))
+	b.sim.Generic.Next(providersim.Redirect("https://user:sso-ticket@elsewhere.example.com/login?ticket=sso-ticket#sso-ticket"))
+	if got, err := b.try("-f", path); err == nil || !strings.Contains(got, "Location: https://elsewhere.example.com/login\n") {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
+func TestTryDoesNotSendAPlaceholder(t *testing.T) {
+	b := newBench(t)
+	path := b.file("up42.yaml", strings.ReplaceAll(up42Manifest, providersim.UP42Password, "replace-me"))
+	if _, err := b.try("--yes", "-f", path); err == nil || !strings.Contains(err.Error(), "--credential password=@FILE") || b.spy.sent != 0 {
+		t.Errorf("got %v after %d requests", err, b.spy.sent)
+	}
+}

@@ -245,3 +245,19 @@ func FuzzLint(f *testing.F) {
 		}
 	})
 }
+
+func TestASecretOfAnotherNamespaceIsAnotherSecret(t *testing.T) {
+	const files = `apiVersion: v1
+kind: Secret
+metadata: {name: x, namespace: a, labels: {providertoken.dev/credentials-for: PlantPredict}}
+stringData: {client_id: a, client_secret: replace-me}
+---
+apiVersion: providertoken.dev/v1alpha1
+kind: ProviderToken
+metadata: {name: t, namespace: b}
+spec: {providerRef: {name: UP42}, credentials: {secretName: x}}
+`
+	for _, f := range linter(t).Judge(context.Background(), []lint.File{{Name: "a.yaml", Content: []byte(files)}}) {
+		t.Error(f)
+	}
+}
