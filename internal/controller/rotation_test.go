@@ -537,7 +537,8 @@ var _ = Describe("a refresh token that is the credential", func() {
 		api.set(nil)
 		w.Clock.Step(31 * time.Second)
 		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
-		w.Ready(ctx, pt)
+		// The request came after that token was asked for, so that another one follows it.
+		Eventually(func() string { return w.Ready(ctx, pt).Status.RefreshHandled }).WithTimeout(10 * time.Second).Should(Equal("now"))
 		w.StepToRefresh(ctx, pt)
 		Expect(w.Sim.UP42.Sessions()).To(Equal(1), "nobody reused a token")
 	})
