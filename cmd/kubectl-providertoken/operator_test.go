@@ -37,7 +37,7 @@ func newWorld(ctx SpecContext) *world {
 // person who uses this world's namespace.
 func (w *world) person(as string) *person {
 	p := newPerson(w.Clock, as)
-	p.flags.Namespace = &w.Namespace
+	p.flags.Namespace = new(w.Namespace)
 	return p
 }
 

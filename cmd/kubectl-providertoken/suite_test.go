@@ -129,7 +129,7 @@ func newPerson(c clock.WithTicker, as string) *person {
 	p.around = backdated
 	p.catalog = provider.Builtin
 	p.flags = genericclioptions.NewConfigFlags(false)
-	p.flags.KubeConfig = &kubeconfig
+	p.flags.KubeConfig = new(kubeconfig) // of its own: reading the command line writes it
 	if as != "" {
 		p.flags.Impersonate = &as
 	}

@@ -163,10 +163,10 @@ var _ = Describe("propagation into pods", func() {
 		}
 		w.StepToRefresh(ctx, pt)
 		Eventually(w.toldPods).WithArguments(ctx).Should(Equal(4))
-		testworld.StaysFor(300*time.Millisecond, func() int { return w.toldPods(ctx) }, 4)
 		for told := 6; told <= 10; told += 2 {
+			testworld.StaysFor(300*time.Millisecond, func() int { return w.toldPods(ctx) }, told-2)
 			w.Clock.Step(time.Second)
-			Eventually(w.toldPods).WithArguments(ctx).Should(Equal(told))
+			Eventually(w.toldPods).WithArguments(ctx).WithTimeout(10 * time.Second).Should(Equal(told))
 		}
 		w.toldStatus(ctx, pt, 10)
 	})

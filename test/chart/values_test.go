@@ -269,7 +269,7 @@ var valueCases = []valueCase{
 	{value: "resources.limits.memory", to: "null", wants: []want{{deployment, manager + "/resources/limits/memory", "absent"}, {deployment, manager + "/env/1", "absent"}}},
 	{value: "resources.limits.memory", to: "1000Mi", wants: []want{{deployment, manager + "/env/1", "{name: GOMEMLIMIT, value: 900MiB}"}}},
 	{value: "resources.limits.memory", to: "2Gi", wants: []want{{deployment, manager + "/env/1", "{name: GOMEMLIMIT, value: 1843MiB}"}}},
-	{value: "resources.limits.memory", to: "1.5G", wants: []want{{deployment, manager + "/env/1", "absent"}}}, // no whole number of MiB: Go's default then
+	{value: "resources.limits.memory", to: "1500M", wants: []want{{deployment, manager + "/env/1", "absent"}}}, // no whole number of MiB: Go's default then
 	{value: "podSecurityContext.runAsNonRoot", to: "null", wants: []want{{deployment, pod + "/securityContext/runAsNonRoot", "absent"}}},
 	{value: "podSecurityContext.runAsUser", to: "null", wants: []want{{deployment, pod + "/securityContext/runAsUser", "absent"}}},
 	{value: "podSecurityContext.runAsGroup", to: "1000", wants: []want{{deployment, pod + "/securityContext/runAsGroup", "1000"}}},

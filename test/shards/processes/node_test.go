@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -102,7 +104,7 @@ func newNode(ctx context.Context) *node {
 	DeferCleanup(func() {
 		cancel()
 		<-done
-		for name := range n.running {
+		for _, name := range n.names() {
 			n.scale(running, name, "", 0)
 		}
 		if CurrentSpecReport().Failed() {
@@ -130,12 +132,21 @@ func (n *node) sync(ctx context.Context) {
 		n.roll(ctx, d, string(template))
 		n.tell(ctx, d)
 	}
-	for name := range n.running {
+	for _, name := range n.names() {
 		if !wanted[name] {
 			n.scale(ctx, name, "", 0)
+			n.mu.Lock()
 			delete(n.running, name)
+			n.mu.Unlock()
 		}
 	}
+}
+
+// names are the Deployments that have had processes.
+func (n *node) names() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Collect(maps.Keys(n.running))
 }
 
 // roll replaces those of other templates one by one, and has as many as wanted.
