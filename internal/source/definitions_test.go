@@ -51,10 +51,12 @@ func TestWhoLooksOnceRemembersNothing(t *testing.T) {
 		}
 		return o.Definition
 	}
-	if once := (Finder{Catalog: catalog}); find(once) == find(once) {
+	once := Finder{Catalog: catalog}
+	if first := find(once); first == find(once) {
 		t.Error("a definition is remembered, and nobody asked for it")
 	}
-	if often := (Finder{Catalog: catalog, Known: &Definitions{}}); find(often) != find(often) {
+	often := Finder{Catalog: catalog, Known: &Definitions{}}
+	if first := find(often); first != find(often) {
 		t.Error("a definition is read twice")
 	}
 }
