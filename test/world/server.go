@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -43,6 +44,8 @@ type Server struct {
 // environment before it starts.
 func NewServer(configure func(*envtest.Environment)) *Server {
 	GinkgoHelper()
+	// How long a suite waits for what must come. A machine may be busy; it is no measure of speed.
+	SetDefaultEventuallyTimeout(time.Minute)
 	s := &Server{Scheme: apiruntime.NewScheme(), Leaks: NewLeaks()}
 	// As verbose as it gets: what is only logged while somebody looks for a fault counts, too.
 	log := process.Logger(zap.Options{DestWriter: io.MultiWriter(GinkgoWriter, s.Leaks.Writer("the log")), Development: true, Level: zapcore.Level(-127)})
