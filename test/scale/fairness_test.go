@@ -138,7 +138,7 @@ const due = 41 * time.Minute
 
 var _ = Describe("many ProviderTokens", func() {
 	It("wait for their own host only: not for one that is slow, however many wait for that", func(ctx SpecContext) {
-		slow, fast := many(150), many(20)
+		slow, fast := many(100), many(20)
 		c := newCrowd(ctx)
 		greedy := c.NewNamespace(ctx, nil)
 		c.provider(ctx, "slow", greedy, v1alpha1.Limits{Concurrency: 8, PerSecond: 1000})
@@ -169,7 +169,7 @@ var _ = Describe("many ProviderTokens", func() {
 	}, SpecTimeout(5*time.Minute))
 
 	It("are not minted anew, nor written, when the provider of all of them is edited", func(ctx SpecContext) {
-		n := many(150)
+		n := many(80)
 		c := newCrowd(ctx)
 		c.provider(ctx, "corp", c.Namespace, wide())
 		c.Operator()
@@ -212,7 +212,7 @@ var _ = Describe("many ProviderTokens", func() {
 	}, SpecTimeout(5*time.Minute))
 
 	It("are renewed after an outage at the rate of their host, one canary first and the nearest expiry next", func(ctx SpecContext) {
-		n, rate := many(120), 20
+		n, rate := many(80), 20
 		c := newCrowd(ctx)
 		c.provider(ctx, "corp", c.Namespace, v1alpha1.Limits{Concurrency: 20, PerSecond: 1000})
 		host := c.host("corp")
@@ -292,7 +292,7 @@ var _ = Describe("many ProviderTokens", func() {
 	}, SpecTimeout(5*time.Minute))
 
 	It("that are new get every fourth start of a host with a backlog, and leave it the others", func(ctx SpecContext) {
-		n, newcomers := many(90), 20
+		n, newcomers := many(84), 20
 		c := newCrowd(ctx)
 		c.provider(ctx, "corp", c.Namespace, wide())
 		host := c.host("corp")

@@ -142,8 +142,8 @@ func kept(ctx context.Context, namespace string) (bytes, tokens, secrets int) {
 
 var _ = Describe("the memory of the informers", func() {
 	It("grows by what the operator uses of its objects, and not by the Secrets of others", func(ctx SpecContext) {
-		const few = 20
-		more, foreign := many(150), many(200)
+		const few = 10
+		more, foreign := many(80), many(100)
 		w := testworld.New(ctx, server)
 		small, large := w.NewNamespace(ctx, nil), w.NewNamespace(ctx, nil)
 		populate(ctx, small, few)
