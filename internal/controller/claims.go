@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/providertoken/operator/api/v1alpha1"
@@ -123,6 +124,13 @@ func (r *Reconciler) leaves(ctx context.Context, f *facts) bool {
 		log.FromContext(ctx).Info("another operator serves this ProviderToken; this one would take over if its token were not replaced in time", "servedBy", f.pt.Status.ServedBy)
 	}
 	return true
+}
+
+// claimed tells that another operator put its name on a ProviderToken.
+func (r *Reconciler) claimed(before, now client.Object) bool {
+	was, ok := before.(*v1alpha1.ProviderToken)
+	is, also := now.(*v1alpha1.ProviderToken)
+	return ok && also && is.Status.ServedBy != was.Status.ServedBy && is.Status.ServedBy != r.Identity
 }
 
 // claim puts the operator's name in place of another one's.

@@ -78,7 +78,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, cre
 }
 
 // edited lets through what a person did to a ProviderToken: spec edits,
-// refresh requests and confirmations, and not the operator's own status writes nor other metadata.
+// refresh requests and confirmations, and what another operator did that serves it now; and
+// not the operator's own status writes nor other metadata.
 func (r *Reconciler) edited() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		r.memory.shown(e.ObjectNew.GetUID(), e.ObjectNew.GetResourceVersion())
@@ -88,6 +89,7 @@ func (r *Reconciler) edited() predicate.Predicate {
 			e.ObjectOld.GetLabels()[v1alpha1.SeverityLabel] != e.ObjectNew.GetLabels()[v1alpha1.SeverityLabel] ||
 			e.ObjectOld.GetAnnotations()[asked] != e.ObjectNew.GetAnnotations()[asked] ||
 			e.ObjectOld.GetAnnotations()[confirmed] != e.ObjectNew.GetAnnotations()[confirmed] ||
+			r.claimed(e.ObjectOld, e.ObjectNew) ||
 			older(e.ObjectNew.GetResourceVersion(), e.ObjectOld.GetResourceVersion()) || // the cluster was put back
 			e.ObjectNew.GetDeletionTimestamp() != nil
 	}}
