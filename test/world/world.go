@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,6 +27,7 @@ import (
 	"github.com/providertoken/operator/internal/audit"
 	"github.com/providertoken/operator/internal/controller"
 	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/lease"
 	"github.com/providertoken/operator/internal/metrics"
 	"github.com/providertoken/operator/internal/provider"
 	"github.com/providertoken/operator/internal/providersim"
@@ -76,7 +78,7 @@ type World struct {
 	WatchPatience time.Duration
 	// Election, when set, makes operators that start afterwards compete for one lease.
 	Election *Election
-	// Leads tells the operators whether they may act; nil lets them.
+	// Leads tells the operators whether they may act; when nil, their Lease does, or nothing.
 	Leads func() bool
 	// Network, when set, changes how operators that start afterwards reach providers.
 	Network func(*exchange.Options)
@@ -180,7 +182,7 @@ func (w *World) Start() *Instance {
 	GinkgoHelper()
 	history := &controller.History{}
 	cfg := w.access(history)
-	mgr := w.manager(cfg)
+	mgr, leads := w.manager(cfg)
 	live, err := client.New(cfg, client.Options{Scheme: w.Server.Scheme})
 	Expect(err).NotTo(HaveOccurred())
 	catalog := w.Catalog
@@ -225,7 +227,7 @@ func (w *World) Start() *Instance {
 	settle, err := controller.Setup(ctx, mgr, controller.Parts{
 		Config: cfg, Live: live, Namespaces: w.Served(), OperatorNamespace: w.Namespace,
 		Catalog: catalog, Exchanger: sender, Clock: wall, Metrics: counters, Options: options,
-		Shard: w.Shard, Identity: w.Identity, History: history, Leads: w.Leads,
+		Shard: w.Shard, Identity: w.Identity, History: history, Leads: leads,
 		Audit: audit.New(w.Audit, func(err error) { Expect(err).NotTo(HaveOccurred()) }), Tracer: tracer,
 	})
 	Expect(err).NotTo(HaveOccurred())
@@ -270,8 +272,8 @@ func (w *World) access(history *controller.History) *rest.Config {
 	return cfg
 }
 
-// manager of an operator.
-func (w *World) manager(cfg *rest.Config) ctrl.Manager {
+// manager of an operator, and what tells whether it may act.
+func (w *World) manager(cfg *rest.Config) (mgr ctrl.Manager, leads func() bool) {
 	GinkgoHelper()
 	caches, err := controller.CacheOptions(w.Served(), w.Shard)
 	Expect(err).NotTo(HaveOccurred())
@@ -282,14 +284,21 @@ func (w *World) manager(cfg *rest.Config) ctrl.Manager {
 		Controller: config.Controller{SkipNameValidation: new(true)},
 		Logger:     ctrl.Log.WithName(w.Namespace),
 	}
+	leads = w.Leads
 	if e := w.Election; e != nil {
+		term := &lease.Term{Duration: e.Lease, Now: clock.RealClock{}.Now}
+		managing.LeaderElectionConfig = rest.CopyConfig(cfg)
+		managing.LeaderElectionConfig.Wrap(term.Watch)
+		if leads == nil {
+			leads = term.Running
+		}
 		managing.LeaderElection, managing.LeaderElectionID, managing.LeaderElectionNamespace = true, "providertoken-operator", w.Namespace
 		managing.LeaderElectionReleaseOnCancel = true
 		managing.LeaseDuration, managing.RenewDeadline, managing.RetryPeriod = &e.Lease, &e.Renew, &e.Retry
 	}
-	mgr, err := ctrl.NewManager(cfg, managing)
+	mgr, err = ctrl.NewManager(cfg, managing)
 	Expect(err).NotTo(HaveOccurred())
-	return mgr
+	return mgr, leads
 }
 
 // Credentials makes a Secret that is bound to a provider of this world.
