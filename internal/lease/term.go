@@ -25,8 +25,13 @@ type Term struct {
 	began time.Time
 }
 
+// precision is that of the record that others compare: of two renewals within one
+// second, they see one.
+const precision = time.Second
+
 // Running tells whether nobody else can have won the Lease yet: others wait for its
-// whole duration after they saw it renewed, which is not before the renewal was sent.
+// whole duration after they saw it renewed, which is not before the renewal was sent, or
+// another one in the same second.
 func (t *Term) Running() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -35,7 +40,7 @@ func (t *Term) Running() bool {
 	}
 	now := t.Now()
 	// A suspended machine stops the monotonic clock, and somebody may set the other one.
-	return max(now.Sub(t.began), now.Round(0).Sub(t.began.Round(0))) < t.Duration
+	return max(now.Sub(t.began), now.Round(0).Sub(t.began.Round(0))) < t.Duration-precision
 }
 
 // Watch returns a transport that sees when the Lease is written; it is for the client

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ type board struct {
 	rule rule
 	// hits counts the requests that the rule took.
 	hits atomic.Int32
+	// taken names them.
+	taken []string
 }
 
 func (b *board) wrap(next http.RoundTripper) http.RoundTripper {
@@ -42,7 +45,7 @@ func (b *board) wrap(next http.RoundTripper) http.RoundTripper {
 func (b *board) set(now rule) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.rule = now
+	b.rule, b.taken = now, nil
 	b.hits.Store(0)
 }
 
@@ -54,9 +57,23 @@ func (b *board) on(match func(*http.Request) bool, what rule) {
 		if !match(r) {
 			return next.RoundTrip(r)
 		}
-		b.hits.Add(1)
+		b.take(r)
 		return what(next, r)
 	})
+}
+
+func (b *board) take(r *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hits.Add(1)
+	b.taken = append(b.taken, r.Method+" "+r.URL.Path)
+}
+
+// requests names those that the rule took.
+func (b *board) requests() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.taken)
 }
 
 // first is what for the first n requests that match.
