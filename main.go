@@ -279,7 +279,7 @@ func newLock(cfg *rest.Config, term *lease.Term, recorder resourcelock.EventReco
 	if err != nil {
 		return nil, fmt.Errorf("finding the name of this host, for the leader election: %w", err)
 	}
-	electing := rest.AddUserAgent(cfg, "leader-election")
+	electing := rest.AddUserAgent(rest.CopyConfig(cfg), "leader-election") // which changes what it gets
 	electing.Wrap(term.Watch)
 	electing.Timeout = renewDeadline / 2 // one request that hangs must not cost the Lease
 	clients, err := kubernetes.NewForConfig(electing)

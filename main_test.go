@@ -14,6 +14,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/lease"
+	"github.com/providertoken/operator/internal/options"
 )
 
 func noEnv(string) string { return "" }
@@ -36,6 +38,17 @@ func TestMistakesEndBeforeAnythingStarts(t *testing.T) {
 	}
 	if err := run(t.Context(), []string{"--allow-networks=x"}, noEnv, new(strings.Builder)); err == nil {
 		t.Error("a wrong network is accepted")
+	}
+}
+
+func TestTheLeaderElectionHasAConnectionOfItsOwn(t *testing.T) {
+	cfg := &rest.Config{Host: "https://127.0.0.1:1", UserAgent: "operator"}
+	if _, err := newLock(cfg, &lease.Term{}, &lateRecorder{}, options.Options{OperatorNamespace: "own"}); err != nil {
+		t.Fatal(err)
+	}
+	// A timeout for all requests would cut every watch.
+	if cfg.Timeout != 0 || cfg.WrapTransport != nil || cfg.UserAgent != "operator" {
+		t.Errorf("the operator's own connection is changed: timeout %s, user agent %q", cfg.Timeout, cfg.UserAgent)
 	}
 }
 

@@ -55,6 +55,9 @@ type watcher struct {
 	next http.RoundTripper
 }
 
+// WrappedRoundTripper lets client-go find what is underneath.
+func (w watcher) WrappedRoundTripper() http.RoundTripper { return w.next }
+
 // RoundTrip implements http.RoundTripper.
 func (w watcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	began := w.term.Now()
