@@ -11,6 +11,8 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -109,6 +111,14 @@ func (w *fleet) served(ctx context.Context, pt *v1alpha1.ProviderToken, by, shar
 		g.Expect(s).NotTo(BeNil())
 		g.Expect(s.Labels[v1alpha1.ShardLabel]).To(Equal(shard))
 	}).WithTimeout(soon).WithPolling(poll).Should(Succeed())
+}
+
+// keeps waits until the operator of a registry knows that n ProviderTokens are left to it.
+// That others serve the rest stands in their status before this operator sees it there,
+// and the clock of a spec must not leap over that moment.
+func keeps(registry *prometheus.Registry, n int) {
+	GinkgoHelper()
+	Eventually(func() (int, error) { return testutil.GatherAndCount(registry, "providertoken_ready") }).WithTimeout(soon).WithPolling(poll).Should(Equal(n))
 }
 
 // settle waits until no token is due, by what the targets say, and status tells of all.
