@@ -78,6 +78,8 @@ type recollection struct {
 	rehearsed rehearsed
 	// turns are the exchanges that were made out of turn.
 	turns turns
+	// greeted is when the ProviderToken was first seen without a status.
+	greeted time.Time
 	// claim is what is known of other operators that select it.
 	claim claim
 }

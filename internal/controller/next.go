@@ -28,6 +28,7 @@ func (r *Reconciler) nextLook(f *facts) time.Time {
 		consider(f.held.PreviousExpiresAt)
 	}
 	consider(f.tenure.until)
+	consider(f.silentUntil())
 	if f.need() != "" && !f.pt.Spec.Suspend {
 		consider(f.retryAt())
 		consider(f.turnAt())

@@ -142,6 +142,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, delayed
 	}
 	r.delay(f, delayed)
+	r.greet(f)
 	r.alarms.Set(req.NamespacedName, r.nextLook(f))
 	telling, cancel := context.WithTimeout(ctx, r.patience())
 	defer cancel()

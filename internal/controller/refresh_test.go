@@ -7,7 +7,9 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/providersim"
@@ -93,6 +95,35 @@ var _ = Describe("a ProviderToken", func() {
 		Expect(got.Status.Token.ExpirySource).To(Equal("ExpiresAt"))
 		Expect(got.Status.Token.ExpiresAt.Sub(w.Clock.Now())).To(BeNumerically("~", 15*time.Minute, 2*time.Second))
 		w.StepToRefresh(ctx, pt)
+	})
+
+	It("tells of its first token once, and while that takes longer than a second, that it is on its way", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.Operator()
+		w.Settle(ctx, w.PlantPredict(ctx))
+		Expect(w.Requests.Snapshot()["PATCH providertokens"]).To(Equal(1))
+
+		gate := providersim.NewGate()
+		DeferCleanup(gate.Release)
+		w.Sim.PlantPredict.Next(providersim.HoldAnswer(gate))
+		slow := w.Wanted("plantpredict")
+		slow.Name = "slow"
+		w.Create(ctx, slow)
+		Expect(gate.Await(ctx, 1)).To(Succeed())
+		told := func() v1alpha1.ProviderTokenStatus {
+			var got v1alpha1.ProviderToken
+			Expect(w.Server.Client.Get(ctx, client.ObjectKeyFromObject(slow), &got)).To(Succeed())
+			return got.Status
+		}
+		testworld.StaysFor(300*time.Millisecond, func() int64 { return told().ObservedGeneration }, int64(-1))
+		w.Clock.Step(time.Second)
+		Eventually(func(g Gomega) {
+			s := told()
+			g.Expect(s.ObservedGeneration).To(BeEquivalentTo(1))
+			g.Expect(meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ReconcilingCondition)).To(BeTrue())
+		}).Should(Succeed())
+		gate.Release()
+		w.Ready(ctx, slow)
 	})
 
 	// counted makes five steady refreshes.

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,17 +35,48 @@ func sameStatus(a, b *v1alpha1.ProviderTokenStatus) bool {
 		})
 }
 
-// canWait tells whether all news is another version of the definition, of which nothing
-// is used yet: while the token works, status says what that was asked for with. An edit
+// canWait tells whether there is no news yet: a first token is on its way, or there is
+// another version of the definition, of which nothing is used yet. While the token works, status says what that was asked for with. An edit
 // of a ClusterTokenProvider, or an upgrade with another catalog, would otherwise write
 // the status of ten thousand ProviderTokens at once. It is told with the next token.
 func (r *Reconciler) canWait(f *facts, told v1alpha1.ProviderTokenStatus) bool {
+	if told.Failure == nil && f.now.Before(f.silentUntil()) {
+		return true
+	}
 	last := f.pt.Status.Provider
 	if last == nil || told.Provider == nil || !f.ready() || f.mem.failure != nil || last.Kind != told.Provider.Kind || last.Name != told.Provider.Name {
 		return false
 	}
 	told.Provider = last
 	return sameStatus(&f.pt.Status, &told)
+}
+
+// firstWord is how long a new ProviderToken may have no status while its first token is on
+// its way: most come sooner, and the API server is spared a third of what one costs it.
+// Until then clients read observedGeneration -1, which they take for a thing in progress.
+const firstWord = time.Second
+
+// greet notes when this process first saw a ProviderToken without a status.
+func (r *Reconciler) greet(f *facts) {
+	if f.mem.greeted.IsZero() && f.untold() {
+		f.mem.greeted = f.now
+		r.memory.update(f.pt.UID, func(m *recollection) { m.greeted = f.now })
+	}
+}
+
+// untold tells that no status was written yet.
+func (f *facts) untold() bool {
+	return f.pt.Status.ObservedGeneration <= 0 && len(f.pt.Status.Conditions) == 0
+}
+
+// silentUntil is when status must tell of a first token that is still on its way; zero
+// when it is to tell at once.
+func (f *facts) silentUntil() time.Time {
+	if f.mem.greeted.IsZero() || !f.untold() || f.held != nil || f.need() == "" || f.pt.Spec.Suspend ||
+		f.blocked != nil || f.unwritable != nil || f.mem.failure != nil {
+		return time.Time{}
+	}
+	return f.mem.greeted.Add(firstWord)
 }
 
 func sameCondition(a, b metav1.Condition) bool {
