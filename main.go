@@ -81,6 +81,7 @@ func run(ctx context.Context, args []string, env func(string) string, out io.Wri
 	if o.Version {
 		return printVersion(out, catalog)
 	}
+	process.Collect(env)
 	log := process.Logger(logging)
 	ctrl.SetLogger(log)
 	klog.SetLogger(log) // client-go's own lines have the same form

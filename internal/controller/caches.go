@@ -26,7 +26,7 @@ func CacheOptions(namespaces []string, shard labels.Selector) (cache.Options, er
 	}
 	return cache.Options{
 		DefaultNamespaces: byNamespace(namespaces),
-		DefaultTransform:  slim,
+		DefaultTransform:  new(slimmer).slim,
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.ProviderToken{}: {Label: shard},
 			&corev1.ConfigMap{}:       {Label: bundles},
@@ -39,9 +39,10 @@ func CacheOptions(namespaces []string, shard labels.Selector) (cache.Options, er
 // There are two, for credentials and for targets, since one label selector cannot
 // say "either".
 func NewSecretCache(cfg *rest.Config, scheme *runtime.Scheme, label string, namespaces []string, further ...labels.Requirement) (*LabelCache, error) {
-	transform := slim
+	c := new(slimmer)
+	transform := c.slim
 	if label == v1alpha1.TargetLabel {
-		transform = slimTarget
+		transform = c.target
 	}
 	return newCache(cfg, scheme, namespaces, label, &corev1.Secret{}, transform, further...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,6 +15,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/target"
+	"github.com/providertoken/operator/internal/token"
 )
 
 // news lets through what the watch of targets tells, but for the echo of the
@@ -29,17 +32,23 @@ func (r *Reconciler) news() predicate.Predicate {
 // wrote tells whether a target is as this process wrote it last, and nobody waits for that.
 func (r *Reconciler) wrote(o client.Object) bool {
 	namespace, name, _ := strings.Cut(o.GetAnnotations()[v1alpha1.OwnerAnnotation], "/")
-	return namespace == o.GetNamespace() && r.memory.echoes(types.NamespacedName{Namespace: namespace, Name: name}, o.GetResourceVersion())
+	s, is := o.(*corev1.Secret)
+	return is && namespace == s.Namespace && r.memory.echoes(types.NamespacedName{Namespace: namespace, Name: name}, s)
 }
 
-// echoes tells whether resourceVersion is that of the last write to the target of that
-// ProviderToken. One echo is heard after a reconcile that came before it, and could do nothing.
-func (m *memory) echoes(name types.NamespacedName, resourceVersion string) bool {
+// echoes tells whether s is what was written last to the target of that ProviderToken;
+// from then on the token in it, which the cache keeps, is the only copy. One echo is heard after a reconcile that came before it, and could do nothing.
+func (m *memory) echoes(name types.NamespacedName, s *corev1.Secret) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.byUID[m.byName[name]]
-	if r == nil || r.published == nil || r.published.resourceVersion != resourceVersion {
+	if r == nil || r.published == nil || r.published.resourceVersion != s.ResourceVersion {
 		return false
+	}
+	if same := token.Lent(s.Data[target.TokenKey]); same == r.published.content.Token.Access {
+		p := *r.published
+		p.content.Token.Access = same
+		r.published = &p
 	}
 	awaited := r.awaited
 	r.awaited = false

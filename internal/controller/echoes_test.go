@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"testing"
+	"unsafe"
 
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/target"
+	"github.com/providertoken/operator/internal/token"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -68,6 +70,32 @@ func TestTheEchoOfTheLastWriteIsNoNews(t *testing.T) {
 	}
 }
 
+// A token is in memory once: in the cache, which memory borrows it from.
+func TestTheEchoTakesTheCopyOfTheToken(t *testing.T) {
+	name := types.NamespacedName{Namespace: "ns", Name: "a"}
+	r := &Reconciler{memory: newMemory()}
+	for cached, lent := range map[string]bool{"secret": true, "another": false, "": false} {
+		ours := &published{resourceVersion: "7", content: target.Content{Token: token.Token{Access: token.NewSecret("secret")}}}
+		r.memory.of(name, "uid")
+		r.memory.update("uid", func(m *recollection) { m.published = ours })
+		s := written("7")
+		s.Data = map[string][]byte{target.TokenKey: []byte(cached)}
+		if !r.memory.echoes(name, s) {
+			t.Error("the echo is told")
+		}
+		kept := r.memory.of(name, "uid").published.content.Token.Access.Reveal()
+		if kept != "secret" {
+			t.Errorf("memory holds %q", kept)
+		}
+		if is := cached != "" && unsafe.StringData(kept) == &s.Data[target.TokenKey][0]; is != lent {
+			t.Errorf("%q is lent: %t", cached, is)
+		}
+		if was := ours.content.Token.Access.Reveal(); cached != "" && unsafe.StringData(was) == &s.Data[target.TokenKey][0] {
+			t.Error("what others may be reading was changed")
+		}
+	}
+}
+
 // A reconcile that comes while the cache is late can do nothing with the target: it has
 // to be woken when the cache catches up.
 func TestAReconcileThatCameBeforeTheCacheCaughtUpIsWokenByIt(t *testing.T) {
@@ -82,7 +110,7 @@ func TestAReconcileThatCameBeforeTheCacheCaughtUpIsWokenByIt(t *testing.T) {
 	if s.writes+s.reads != 0 {
 		t.Errorf("%d writes and %d reads while the cache is late", s.writes, s.reads)
 	}
-	if s.memory.echoes(key, stored.GetResourceVersion()) {
+	if s.memory.echoes(key, stored.(*corev1.Secret)) {
 		t.Error("the echo that it waits for is kept from it")
 	}
 	if s.memory.of(s.request.NamespacedName, uid).awaited {

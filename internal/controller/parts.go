@@ -154,7 +154,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 	err = errors.Join(
 		mgr.Add(credentials), mgr.Add(targets),
 		mgr.Add(manager.RunnableFunc(r.exchange)), mgr.Add(sweep),
-		r.SetupWithManager(ctx, mgr, credentials, targets),
+		r.SetupWithManager(mgr, credentials, targets),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("setting up the controller: %w", err)

@@ -108,6 +108,7 @@ type Reconciler struct {
 	memory  *memory
 	alarms  *alarms.Alarms
 	issuers issuers
+	users   users
 	// definitions were read before.
 	definitions source.Definitions
 }

@@ -2,14 +2,12 @@ package controller
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -26,29 +24,18 @@ import (
 	"github.com/providertoken/operator/internal/alarms"
 )
 
-// Indexes of ProviderTokens, for the watches of what they refer to.
-const (
-	indexTarget      = "target"
-	indexCredentials = "credentials"
-	indexProvider    = "provider"
-	indexCABundle    = "caBundle"
-)
-
 // retryFloor and retryCeiling bound the repetition of a reconcile that the API server failed.
 const (
 	retryFloor   = 100 * time.Millisecond
 	retryCeiling = 30 * time.Second
 )
 
-// SetupWithManager registers the controller, its indexes and its watches. The
+// SetupWithManager registers the controller and its watches. The
 // caches are those that Credentials and Targets read from.
-func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, credentials, targets cache.Cache) error {
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, credentials, targets cache.Cache) error {
 	r.memory = newMemory()
 	r.alarms = alarms.New(r.Clock)
 	r.Metrics.Watch(r.load, r.Clock.Now)
-	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
-		return err
-	}
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("providertoken").
 		For(&v1alpha1.ProviderToken{}, builder.WithPredicates(r.edited())).
@@ -56,22 +43,14 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, cre
 			MaxConcurrentReconciles: r.Options.MaxConcurrentReconciles,
 			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFloor, retryCeiling),
 		}).
-		Watches(&v1alpha1.TokenProvider{}, inBackground(handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
-			return indexProvider, providerKey(v1alpha1.NamespacedProvider, o.GetNamespace(), o.GetName())
-		}))), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.TokenProvider{}, inBackground(handler.EnqueueRequestsFromMapFunc(r.usersOf(string(v1alpha1.NamespacedProvider)))), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&corev1.ConfigMap{}, inBackground(handler.EnqueueRequestsFromMapFunc(r.usersOfCABundle))).
 		WatchesRawSource(source.Func(r.alarms.Start)).
-		WatchesRawSource(source.Kind(targets, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
-			return indexTarget, o.GetNamespace() + "/" + o.GetName()
-		})), r.news())).
-		WatchesRawSource(source.Kind(credentials, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
-			return indexCredentials, o.GetNamespace() + "/" + o.GetName()
-		})))).
+		WatchesRawSource(source.Kind(targets, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOf(kindTarget)), r.news())).
+		WatchesRawSource(source.Kind(credentials, client.Object(&corev1.Secret{}), handler.EnqueueRequestsFromMapFunc(r.usersOf(kindCredentials)))).
 		WatchesRawSource(source.Kind(credentials, client.Object(&corev1.Secret{}), inBackground(handler.EnqueueRequestsFromMapFunc(r.usersOfPlatform))))
 	if r.Options.ClusterProviders {
-		b = b.Watches(&v1alpha1.ClusterTokenProvider{}, inBackground(handler.EnqueueRequestsFromMapFunc(r.usersOf(func(o client.Object) (string, string) {
-			return indexProvider, providerKey(v1alpha1.ClusterProvider, "", o.GetName())
-		}))), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		b = b.Watches(&v1alpha1.ClusterTokenProvider{}, inBackground(handler.EnqueueRequestsFromMapFunc(r.usersOf(string(v1alpha1.ClusterProvider)))), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 			WatchesMetadata(&corev1.Namespace{}, inBackground(handler.EnqueueRequestsFromMapFunc(r.inNamespace)), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
 	return b.Complete(r)
@@ -81,7 +60,22 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, cre
 // refresh requests and confirmations, and what another operator did that serves it now; and
 // not the operator's own status writes nor other metadata.
 func (r *Reconciler) edited() predicate.Predicate {
-	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	as := func(o client.Object) *v1alpha1.ProviderToken {
+		pt, _ := o.(*v1alpha1.ProviderToken)
+		return pt
+	}
+	created := func(e event.CreateEvent) bool {
+		r.users.change(nil, as(e.Object))
+		return true
+	}
+	deleted := func(e event.DeleteEvent) bool {
+		r.users.change(as(e.Object), nil)
+		return true
+	}
+	return predicate.Funcs{CreateFunc: created, DeleteFunc: deleted, UpdateFunc: func(e event.UpdateEvent) bool {
+		if e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() || e.ObjectOld.GetUID() != e.ObjectNew.GetUID() || older(e.ObjectNew.GetResourceVersion(), e.ObjectOld.GetResourceVersion()) {
+			r.users.change(as(e.ObjectOld), as(e.ObjectNew))
+		}
 		r.memory.shown(e.ObjectNew.GetUID(), e.ObjectNew.GetResourceVersion())
 		const asked, confirmed = v1alpha1.RefreshRequestedAtAnnotation, v1alpha1.ConfirmAnnotation
 		return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
@@ -95,78 +89,11 @@ func (r *Reconciler) edited() predicate.Predicate {
 	}}
 }
 
-func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	indexes := map[string]func(*v1alpha1.ProviderToken) []string{
-		indexTarget: func(pt *v1alpha1.ProviderToken) []string {
-			return []string{pt.Namespace + "/" + pt.TargetName()}
-		},
-		indexCredentials: func(pt *v1alpha1.ProviderToken) []string {
-			var keys []string
-			for _, name := range pt.CredentialSecrets() {
-				keys = append(keys, pt.Namespace+"/"+name)
-			}
-			if wantsProvisioning(pt) {
-				keys = append(keys, pt.Namespace+"/"+pt.Spec.Credentials.Provision.SecretName)
-			}
-			return keys
-		},
-		indexProvider: func(pt *v1alpha1.ProviderToken) []string {
-			ref := pt.Spec.ProviderRef
-			if ref == nil || ref.Kind == "" || ref.Kind == v1alpha1.BuiltinProvider {
-				return nil
-			}
-			namespace := pt.Namespace
-			if ref.Kind == v1alpha1.ClusterProvider {
-				namespace = ""
-			}
-			return []string{providerKey(ref.Kind, namespace, ref.Name)}
-		},
-		indexCABundle: func(pt *v1alpha1.ProviderToken) []string {
-			if pt.Spec.Provider == nil || pt.Spec.Provider.CABundleRef == nil {
-				return nil
-			}
-			return []string{pt.Namespace + "/" + pt.Spec.Provider.CABundleRef.Name}
-		},
+// usersOf finds who refers to an object of a namespace.
+func (r *Reconciler) usersOf(kind string) handler.MapFunc {
+	return func(_ context.Context, o client.Object) []reconcile.Request {
+		return r.users.of(kind, o.GetNamespace(), o.GetName())
 	}
-	for field, keys := range indexes {
-		err := indexer.IndexField(ctx, &v1alpha1.ProviderToken{}, field, func(o client.Object) []string {
-			pt, ok := o.(*v1alpha1.ProviderToken)
-			if !ok {
-				return nil
-			}
-			return keys(pt)
-		})
-		if err != nil {
-			return fmt.Errorf("indexing ProviderTokens by %s: %w", field, err)
-		}
-	}
-	return nil
-}
-
-func providerKey(kind v1alpha1.ProviderKind, namespace, name string) string {
-	return string(kind) + "/" + namespace + "/" + name
-}
-
-// usersOf maps an object to the ProviderTokens that an index finds for it.
-func (r *Reconciler) usersOf(key func(client.Object) (index, value string)) handler.MapFunc {
-	return func(ctx context.Context, o client.Object) []reconcile.Request {
-		index, value := key(o)
-		return r.find(ctx, o.GetNamespace(), index, value)
-	}
-}
-
-func (r *Reconciler) find(ctx context.Context, namespace, index, value string) []reconcile.Request {
-	var list v1alpha1.ProviderTokenList
-	err := r.Client.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{index: value}, client.UnsafeDisableDeepCopy)
-	if err != nil {
-		r.Log.Error(err, "finding the ProviderTokens that refer to an object", "index", index, "key", value)
-		return nil
-	}
-	requests := make([]reconcile.Request, len(list.Items))
-	for i := range list.Items {
-		requests[i].NamespacedName = types.NamespacedName{Namespace: list.Items[i].Namespace, Name: list.Items[i].Name}
-	}
-	return requests
 }
 
 // usersOfPlatform finds who uses a credential Secret through the ClusterTokenProvider that
@@ -189,7 +116,7 @@ func (r *Reconciler) usersOfPlatform(ctx context.Context, o client.Object) []rec
 	if c := p.Spec.Credentials; c == nil || c.Namespace != o.GetNamespace() || !slices.Contains(c.SecretNames(), o.GetName()) {
 		return nil
 	}
-	return r.find(ctx, "", indexProvider, providerKey(v1alpha1.ClusterProvider, "", name))
+	return r.users.of(string(v1alpha1.ClusterProvider), "", name)
 }
 
 // inNamespace finds the ProviderTokens of a namespace that use ClusterTokenProviders,
@@ -214,7 +141,7 @@ func (r *Reconciler) inNamespace(ctx context.Context, o client.Object) []reconci
 
 // usersOfCABundle finds who uses a ConfigMap, through whichever kind of definition.
 func (r *Reconciler) usersOfCABundle(ctx context.Context, o client.Object) []reconcile.Request {
-	requests := r.find(ctx, o.GetNamespace(), indexCABundle, o.GetNamespace()+"/"+o.GetName())
+	requests := r.users.of(kindCABundle, o.GetNamespace(), o.GetName())
 	var namespaced v1alpha1.TokenProviderList
 	if err := r.Client.List(ctx, &namespaced, client.InNamespace(o.GetNamespace())); err != nil {
 		r.Log.Error(err, "finding the TokenProviders that refer to a ConfigMap", "configMap", client.ObjectKeyFromObject(o))
@@ -222,7 +149,7 @@ func (r *Reconciler) usersOfCABundle(ctx context.Context, o client.Object) []rec
 	for i := range namespaced.Items {
 		p := &namespaced.Items[i]
 		if ref := p.Spec.CABundleRef; ref != nil && ref.Name == o.GetName() {
-			requests = append(requests, r.find(ctx, p.Namespace, indexProvider, providerKey(v1alpha1.NamespacedProvider, p.Namespace, p.Name))...)
+			requests = append(requests, r.users.of(string(v1alpha1.NamespacedProvider), p.Namespace, p.Name)...)
 		}
 	}
 	if !r.Options.ClusterProviders {
@@ -235,7 +162,7 @@ func (r *Reconciler) usersOfCABundle(ctx context.Context, o client.Object) []rec
 	for i := range cluster.Items {
 		p := &cluster.Items[i]
 		if ref := p.Spec.CABundleRef; ref != nil && ref.Name == o.GetName() && ref.Namespace == o.GetNamespace() {
-			requests = append(requests, r.find(ctx, "", indexProvider, providerKey(v1alpha1.ClusterProvider, "", p.Name))...)
+			requests = append(requests, r.users.of(string(v1alpha1.ClusterProvider), "", p.Name)...)
 		}
 	}
 	return requests

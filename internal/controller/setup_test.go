@@ -7,8 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 )
@@ -29,13 +29,14 @@ func TestACredentialSecretWakesAllUsersOfAClusterTokenProviderOnlyWhereThatHolds
 	r := &Reconciler{
 		Log: logr.Discard(), Options: Options{ClusterProviders: true},
 		Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(
-			provider("open", nil), user("a", "open"), user("b", "open"),
+			provider("open", nil),
 			provider("platform", &v1alpha1.PlatformCredentials{
 				Namespace: "ops", SecretName: "login", Keys: []v1alpha1.CredentialKey{{Name: "password", SecretName: "password", Key: "p"}},
-			}), user("c", "platform"), user("d", "platform"),
-		).WithIndex(&v1alpha1.ProviderToken{}, indexProvider, func(o client.Object) []string {
-			return []string{providerKey(v1alpha1.ClusterProvider, "", o.(*v1alpha1.ProviderToken).Spec.ProviderRef.Name)}
-		}).Build(),
+			}),
+		).Build(),
+	}
+	for _, pt := range []*v1alpha1.ProviderToken{user("a", "open"), user("b", "open"), user("c", "platform"), user("d", "platform")} {
+		r.edited().Create(event.CreateEvent{Object: pt})
 	}
 	for _, c := range []struct {
 		about, namespace, name, provider string

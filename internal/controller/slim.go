@@ -5,37 +5,46 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/target"
 )
 
+// slimmer takes from objects of one cache what the operator does not read.
+type slimmer struct {
+	mu sync.Mutex
+	// labels are those that many objects have, by their text.
+	labels map[string]map[string]string
+}
+
 // slim is what the caches keep of an object: what the operator reads of it. It owns o,
 // which came off the wire a moment ago.
 //
 // What is dropped must be dropped of nothing that is written back whole: ProviderTokens
-// are patched, and of the rest only targets are written, which slimTarget is for.
-func slim(o any) (any, error) {
+// are patched, and of the rest only targets are written, which target is for.
+func (c *slimmer) slim(o any) (any, error) {
 	switch o := o.(type) {
 	case *v1alpha1.ProviderToken:
-		slimMeta(&o.ObjectMeta)
+		c.meta(&o.ObjectMeta)
 		slimStatus(&o.Status)
 	case *v1alpha1.TokenProvider:
-		slimMeta(&o.ObjectMeta)
+		c.meta(&o.ObjectMeta)
 	case *v1alpha1.ClusterTokenProvider:
-		slimMeta(&o.ObjectMeta)
+		c.meta(&o.ObjectMeta)
 	case *corev1.ConfigMap:
-		slimMeta(&o.ObjectMeta)
+		c.meta(&o.ObjectMeta)
 		o.BinaryData = nil
 	case *corev1.Secret: // of credentials
-		slimMeta(&o.ObjectMeta)
+		c.meta(&o.ObjectMeta)
 	case *metav1.PartialObjectMetadata: // of a namespace, whose labels all may count
 		all := shared(o.Labels)
-		slimMeta(&o.ObjectMeta)
+		c.meta(&o.ObjectMeta)
 		o.Labels = all
 	case metav1.Object:
 		o.SetManagedFields(nil)
@@ -48,9 +57,9 @@ const domain = "providertoken.dev/"
 
 // slimMeta keeps what identifies an object, and the operator's own labels and
 // annotations. What kubectl applied last is a second copy of the whole object.
-func slimMeta(m *metav1.ObjectMeta) {
+func (c *slimmer) meta(m *metav1.ObjectMeta) {
 	m.ManagedFields, m.OwnerReferences, m.Finalizers, m.GenerateName = nil, nil, nil, ""
-	m.Labels, m.Annotations = ours(m.Labels), ours(m.Annotations)
+	m.Labels, m.Annotations = c.alike(ours(m.Labels)), shared(ours(m.Annotations))
 }
 
 func ours(all map[string]string) map[string]string {
@@ -58,7 +67,31 @@ func ours(all map[string]string) map[string]string {
 	if len(all) == 0 {
 		return nil
 	}
-	return shared(all)
+	return all
+}
+
+// labelSetsMax bounds what is shared: where each object has labels of its own, nothing is.
+const labelSetsMax = 256
+
+// alike is all, of which there is one copy in the cache where many objects have the same.
+func (c *slimmer) alike(all map[string]string) map[string]string {
+	if all == nil {
+		return nil
+	}
+	key := labels.FormatLabels(all) // no key or value of a label holds "=" or ","
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, is := c.labels[key]; is {
+		return known
+	}
+	all = shared(all)
+	if len(c.labels) < labelSetsMax {
+		if c.labels == nil {
+			c.labels = map[string]map[string]string{}
+		}
+		c.labels[key] = all
+	}
+	return all
 }
 
 // shared is all with one copy of each key in the process, in a map that is no larger than need be.
@@ -95,16 +128,16 @@ func slimStatus(s *v1alpha1.ProviderTokenStatus) {
 	}
 }
 
-// slimTarget keeps all of a target but its managed fields, for it is written back with
+// target keeps all of a target but its managed fields, for it is written back with
 // what others added to it; and of the token, which is there bare and as the value of a
 // header, one copy.
-func slimTarget(o any) (any, error) {
+func (c *slimmer) target(o any) (any, error) {
 	s, is := o.(*corev1.Secret)
 	if !is {
-		return slim(o)
+		return c.slim(o)
 	}
 	s.ManagedFields = nil
-	s.Labels, s.Annotations = shared(s.Labels), shared(s.Annotations)
+	s.Labels, s.Annotations = c.alike(s.Labels), shared(s.Annotations)
 	data := make(map[string][]byte, len(s.Data))
 	for k, v := range s.Data {
 		data[one(k)] = v

@@ -1,6 +1,9 @@
 package controller
 
 import (
+	"maps"
+	"reflect"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,10 +55,40 @@ func TestCachesKeepOfAnObjectWhatTheOperatorReads(t *testing.T) {
 		},
 		"namespace": {&metav1.PartialObjectMetadata{ObjectMeta: fat()}, &metav1.PartialObjectMetadata{ObjectMeta: labelled}},
 	} {
-		got, err := slim(c.o)
+		got, err := new(slimmer).slim(c.o)
 		if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
 			t.Errorf("%s: %v %s", name, err, diff)
 		}
+	}
+}
+
+func TestObjectsWithTheSameLabelsShareThem(t *testing.T) {
+	c := new(slimmer)
+	of := func(labels map[string]string) map[string]string {
+		s, err := c.target(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Labels: labels}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.(*corev1.Secret).Labels
+	}
+	same := func(a, b map[string]string) bool { return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer() }
+	a := of(map[string]string{"a": "1", "b": "2"})
+	if b := of(map[string]string{"b": "2", "a": "1"}); !same(a, b) {
+		t.Error("there are two copies")
+	}
+	for _, other := range []map[string]string{{"a": "1"}, {"a": "1", "b": "3"}, {"a": "1", "b": "2", "c": ""}, nil} {
+		if b := of(maps.Clone(other)); same(a, b) || !maps.Equal(b, other) {
+			t.Errorf("%v became %v", other, b)
+		}
+	}
+	for i := range 2 * labelSetsMax {
+		of(map[string]string{"a": strconv.Itoa(i)})
+	}
+	if got := len(c.labels); got > labelSetsMax {
+		t.Errorf("%d sets of labels are kept for ever", got)
+	}
+	if b := of(map[string]string{"a": "unheard-of"}); b["a"] != "unheard-of" {
+		t.Errorf("became %v", b)
 	}
 }
 
@@ -66,7 +99,7 @@ func TestTheCacheOfTargetsKeepsAllThatAnUpdateSends(t *testing.T) {
 	}}
 	want := whole.DeepCopy()
 	want.ManagedFields = nil
-	got, err := slimTarget(whole)
+	got, err := new(slimmer).target(whole)
 	if diff := cmp.Diff(any(want), got); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)
 	}
@@ -76,7 +109,7 @@ func TestTheCacheOfTargetsKeepsAllThatAnUpdateSends(t *testing.T) {
 	}
 	for _, data := range []map[string][]byte{nil, {target.TokenKey: []byte("x")}, {target.TokenKey: []byte("x"), target.AuthorizationKey: []byte("Bearer y")}} {
 		want := (&corev1.Secret{Data: data}).DeepCopy()
-		got, err := slimTarget(&corev1.Secret{Data: data})
+		got, err := new(slimmer).target(&corev1.Secret{Data: data})
 		if err != nil || !cmp.Equal(want.Data["token"], got.(*corev1.Secret).Data["token"]) || len(want.Data) != len(got.(*corev1.Secret).Data) {
 			t.Errorf("%v became %v (%v)", want.Data, got, err)
 		}

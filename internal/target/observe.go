@@ -129,7 +129,7 @@ func observeContent(owner *v1alpha1.ProviderToken, s *corev1.Secret, vouched boo
 	if !ok {
 		return nil
 	}
-	access := token.NewSecret(string(s.Data[TokenKey]))
+	access := token.Lent(s.Data[TokenKey])
 	if access.IsZero() {
 		return &c
 	}

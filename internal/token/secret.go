@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"unsafe"
 )
 
 const redacted = "[redacted]"
@@ -16,6 +17,12 @@ type Secret struct{ value string }
 
 // NewSecret hides value.
 func NewSecret(value string) Secret { return Secret{value: value} }
+
+// Lent hides b without a copy of it: for what is cached for long, and there already.
+// Nobody may change b from then on.
+func Lent(b []byte) Secret {
+	return Secret{value: unsafe.String(unsafe.SliceData(b), len(b))} //nolint:gosec // see above; strings.Builder does no other thing
+}
 
 // Reveal returns the content.
 func (s Secret) Reveal() string { return s.value }

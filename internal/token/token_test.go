@@ -58,6 +58,9 @@ func TestASecretIsNeverMarshalled(t *testing.T) {
 
 func TestTheZeroSecretHoldsNothing(t *testing.T) {
 	var s token.Secret
+	if s != token.Lent(nil) || s != token.Lent([]byte{}) || token.Lent([]byte("abc")) != token.NewSecret("abc") {
+		t.Error("what is lent is another secret")
+	}
 	if !s.IsZero() || s.Reveal() != "" || s != token.NewSecret("") {
 		t.Error("it holds something")
 	}
