@@ -71,7 +71,10 @@ func TestUsersAreFoundByWhatTheyReferTo(t *testing.T) {
 	r.edited().Update(event.UpdateEvent{ObjectOld: a, ObjectNew: again})
 	check("one was replaced by another of its name", map[reference]string{{cluster, "", "corp"}: "", {kindCredentials, "team", "login"}: "team/a", {"Builtin", "", "UP42"}: ""})
 
-	for _, pt := range []*v1alpha1.ProviderToken{again, inline, c, c} {
+	r.edited().Delete(event.DeleteEvent{Object: again})
+	check("the first of two went", map[reference]string{{kindCredentials, "team", "shared"}: "team/c", {kindCredentials, "team", "login"}: ""})
+
+	for _, pt := range []*v1alpha1.ProviderToken{inline, c, c} {
 		if !r.edited().Delete(event.DeleteEvent{Object: pt}) {
 			t.Error("a deletion is kept from the queue")
 		}
