@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Takes the picture docs/images/dashboard.png: a real Prometheus with the alert rules looks at the
-# demo while its providers fail on purpose for five minutes; then the dashboard's
-# panels are drawn from what it saw.
+# Takes the pictures of docs/images. demo.png: what make demo shows in a terminal.
+# dashboard.png: a real Prometheus with the alert rules looks at the demo while its
+# providers fail on purpose for five minutes; then the dashboard's panels are drawn from
+# what it saw.
 #
 #   hack/pictures.sh [DIRECTORY]     docs/images when left out
 #
@@ -43,11 +44,6 @@ YAML
 make -s build
 go build -buildvcs=false -o "$scratch/demo" ./hack/demo
 go build -buildvcs=false -o "$scratch/pictures" ./hack/pictures
-DEMO_SECONDS=290 KUBEBUILDER_ASSETS=$assets "$scratch/demo" -manager bin/manager -metrics "$operator" -trouble >"$scratch/demo.log" 2>&1 &
-children+=($!)
-demo=$!
-prometheus --config.file="$scratch/prometheus.yaml" --storage.tsdb.path="$scratch/tsdb" --web.listen-address="$prometheus" >"$scratch/prometheus.log" 2>&1 &
-children+=($!)
 
 shoot() { # URL FILE WIDTH,HEIGHT
 	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --force-color-profile=srgb --virtual-time-budget=8000 \
@@ -55,6 +51,18 @@ shoot() { # URL FILE WIDTH,HEIGHT
 }
 
 mkdir -p "$images"
+export KUBEBUILDER_ASSETS=$assets
+TERM=xterm-256color CI='' DEMO_SECONDS=75 script --quiet --return \
+	--command "stty cols 150 rows 60; timeout --foreground --signal=KILL 100 '$scratch/demo' -manager bin/manager" "$scratch/terminal" >/dev/null </dev/null
+"$(hack/tool.sh terminal-to-html)" --preview --no-timestamps --window-cols=150 --window-lines=60 <"$scratch/terminal" >"$scratch/demo.html"
+shoot "file://$scratch/demo.html" "$images/demo.png" 1240,620
+
+DEMO_SECONDS=290 "$scratch/demo" -manager bin/manager -metrics "$operator" -trouble >"$scratch/demo.log" 2>&1 &
+children+=($!)
+demo=$!
+prometheus --config.file="$scratch/prometheus.yaml" --storage.tsdb.path="$scratch/tsdb" --web.listen-address="$prometheus" >"$scratch/prometheus.log" 2>&1 &
+children+=($!)
+
 # Debian's Prometheus comes without its web pages; what fires is on the dashboard.
 sleep "${PICTURE_AFTER:-270}" &
 wait $!

@@ -2,7 +2,7 @@
 # Prints the path of a development tool that is pinned under hack/tools, and
 # builds it first where needed.
 #
-#   hack/tool.sh controller-gen|kustomize|helm|golangci-lint|govulncheck|setup-envtest|crd-ref-docs
+#   hack/tool.sh controller-gen|kustomize|helm|golangci-lint|govulncheck|setup-envtest|crd-ref-docs|terminal-to-html
 #
 # The binary lives in the user's cache, outside the checkout, under a name that
 # changes with its module's go.sum and with the Go version: a second checkout
@@ -25,6 +25,10 @@ golangci-lint)
 crd-ref-docs)
 	package=github.com/elastic/crd-ref-docs
 	module=$here/tools/crd-ref-docs
+	;;
+terminal-to-html)
+	package=github.com/buildkite/terminal-to-html/v3/cmd/terminal-to-html
+	module=$here/tools/terminal-to-html
 	;;
 helm)
 	package=helm.sh/helm/v4/cmd/helm

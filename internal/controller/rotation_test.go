@@ -2,13 +2,10 @@ package controller_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,32 +44,10 @@ func rotatingWorld(ctx context.Context) *world {
 	return w
 }
 
-// authorize is what a person does in a browser: it brings a new refresh token.
-func (w *world) authorize(ctx context.Context) string {
-	GinkgoHelper()
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM([]byte(w.Sim.CABundle()))).To(BeTrue())
-	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
-	defer browser.CloseIdleConnections()
-	form := url.Values{"grant_type": {"password"}, "client_id": {providersim.UP42ClientID}, "username": {providersim.UP42Username}, "password": {providersim.UP42Password}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Sim.UP42.TokenURL(), strings.NewReader(form.Encode()))
-	Expect(err).NotTo(HaveOccurred())
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := browser.Do(req)
-	Expect(err).NotTo(HaveOccurred())
-	defer func() { _ = resp.Body.Close() }()
-	var answer struct {
-		Refresh string `json:"refresh_token"`
-	}
-	Expect(json.NewDecoder(resp.Body).Decode(&answer)).To(Succeed())
-	Expect(answer.Refresh).NotTo(BeEmpty())
-	return answer.Refresh
-}
-
 // rotated makes a ProviderToken whose credential is a refresh token.
 func (w *world) rotated(ctx context.Context) *v1alpha1.ProviderToken {
 	GinkgoHelper()
-	w.Credentials(ctx, rotating, map[string]string{"refresh_token": w.authorize(ctx)})
+	w.Credentials(ctx, rotating, map[string]string{"refresh_token": w.Authorize(ctx)})
 	return w.Create(ctx, w.Wanted(rotating))
 }
 
@@ -284,7 +259,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		w.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, reauthorization)
 		testworld.StaysFor(quiet, w.refreshes, 3)
 
-		w.reauthorize(ctx, w.authorize(ctx))
+		w.reauthorize(ctx, w.Authorize(ctx))
 		w.Ready(ctx, pt)
 		Expect(w.refreshes()).To(Equal(4))
 	})
@@ -361,7 +336,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(3))
 		w.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, reauthorization)
 		testworld.StaysFor(quiet, w.refreshes, 3)
-		w.reauthorize(ctx, w.authorize(ctx))
+		w.reauthorize(ctx, w.Authorize(ctx))
 		w.Ready(ctx, pt)
 	})
 
@@ -471,7 +446,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		w.Clock.Step(time.Hour)
 		w.issuing(ctx, pt, v1alpha1.ReasonRestoredState)
 		testworld.StaysFor(quiet, w.refreshes, 1)
-		w.reauthorize(ctx, w.authorize(ctx))
+		w.reauthorize(ctx, w.Authorize(ctx))
 		w.Ready(ctx, pt)
 	})
 
@@ -500,11 +475,11 @@ var _ = Describe("a refresh token that is the credential", func() {
 	It("does not go back to one that a tool puts back", func(ctx SpecContext) {
 		w := rotatingWorld(ctx)
 		w.Operator()
-		first := w.authorize(ctx)
+		first := w.Authorize(ctx)
 		w.Credentials(ctx, rotating, map[string]string{"refresh_token": first})
 		pt := w.Create(ctx, w.Wanted(rotating))
 		w.Ready(ctx, pt)
-		w.reauthorize(ctx, w.authorize(ctx))
+		w.reauthorize(ctx, w.Authorize(ctx))
 		w.StepToRefresh(ctx, pt)
 		w.reauthorize(ctx, first)
 		w.StepToRefresh(ctx, pt)
@@ -607,7 +582,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		w.Operator()
 		pt := w.rotated(ctx)
 		w.Settle(ctx, pt)
-		next := w.authorize(ctx)
+		next := w.Authorize(ctx)
 		w.Sim.UP42.NextOf(providersim.KindRefreshToken, providersim.JSON(200, `{"access_token":"a","token_type":"\u0007","refresh_token":"`+next+`"}`))
 		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
 		Eventually(func() string { return string(w.state(ctx).Data["refresh_token"]) }).WithTimeout(10 * time.Second).Should(Equal(next))

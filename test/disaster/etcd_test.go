@@ -23,7 +23,7 @@ var _ = Describe("an etcd that is put back to yesterday", func() {
 		rotate(ctx, w)
 		stop := w.Operator()
 		plain := w.PlantPredict(ctx)
-		w.Credentials(ctx, rotating, map[string]string{"refresh_token": authorize(ctx, w)})
+		w.Credentials(ctx, rotating, map[string]string{"refresh_token": w.Authorize(ctx)})
 		chain := w.Create(ctx, w.Wanted(rotating))
 		w.Settle(ctx, plain)
 		w.Settle(ctx, chain)

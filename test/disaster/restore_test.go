@@ -84,7 +84,7 @@ var _ = Describe("a namespace that is restored from a backup", func() {
 			stop := w.Operator()
 			plain := w.PlantPredict(ctx)
 			login := w.UP42(ctx)
-			w.Credentials(ctx, rotating, map[string]string{"refresh_token": authorize(ctx, w)})
+			w.Credentials(ctx, rotating, map[string]string{"refresh_token": w.Authorize(ctx)})
 			chain := w.Create(ctx, w.Wanted(rotating))
 			for _, pt := range []*v1alpha1.ProviderToken{plain, login, chain} {
 				w.Settle(ctx, pt)
@@ -137,7 +137,7 @@ var _ = Describe("a namespace that is restored from a backup", func() {
 		one := testworld.New(ctx, server)
 		rotate(ctx, one)
 		one.Operator()
-		one.Credentials(ctx, rotating, map[string]string{"refresh_token": authorize(ctx, one)})
+		one.Credentials(ctx, rotating, map[string]string{"refresh_token": one.Authorize(ctx)})
 		chain := one.Create(ctx, one.Wanted(rotating))
 		one.Settle(ctx, chain)
 		one.StepToRefresh(ctx, chain)
@@ -318,7 +318,7 @@ var _ = Describe("the CRDs", Serial, func() {
 		kept := w.Wanted("plantpredict")
 		kept.Name, kept.Spec.Target = "kept", &v1alpha1.Target{DeletionPolicy: v1alpha1.RetainTarget}
 		w.Create(ctx, kept)
-		w.Credentials(ctx, rotating, map[string]string{"refresh_token": authorize(ctx, w)})
+		w.Credentials(ctx, rotating, map[string]string{"refresh_token": w.Authorize(ctx)})
 		chain := w.Create(ctx, w.Wanted(rotating))
 		for _, pt := range []*v1alpha1.ProviderToken{plain, kept, chain} {
 			w.Settle(ctx, pt)

@@ -2,12 +2,7 @@ package disaster_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -38,28 +33,6 @@ func rotate(ctx context.Context, w *testworld.World) {
 	DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(w.Server.Client.Delete(ctx, p))).To(Succeed()) })
 }
 
-// authorize is what a person does in a browser: it brings a new refresh token.
-func authorize(ctx context.Context, w *testworld.World) string {
-	GinkgoHelper()
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM([]byte(w.Sim.CABundle()))).To(BeTrue())
-	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
-	defer browser.CloseIdleConnections()
-	form := url.Values{"grant_type": {"password"}, "client_id": {providersim.UP42ClientID}, "username": {providersim.UP42Username}, "password": {providersim.UP42Password}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Sim.UP42.TokenURL(), strings.NewReader(form.Encode()))
-	Expect(err).NotTo(HaveOccurred())
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := browser.Do(req)
-	Expect(err).NotTo(HaveOccurred())
-	defer func() { _ = resp.Body.Close() }()
-	var answer struct {
-		Refresh string `json:"refresh_token"`
-	}
-	Expect(json.NewDecoder(resp.Body).Decode(&answer)).To(Succeed())
-	Expect(answer.Refresh).NotTo(BeEmpty())
-	return answer.Refresh
-}
-
 // refreshes is how many times a refresh token was sent.
 func refreshes(w *testworld.World) int { return w.Sim.UP42.Count(providersim.KindRefreshToken) }
 
@@ -74,7 +47,7 @@ func stops(ctx context.Context, w *testworld.World, pt *v1alpha1.ProviderToken, 
 func reauthorize(ctx context.Context, w *testworld.World, namespace string) {
 	GinkgoHelper()
 	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: rotating + "-login"}}
-	patch, err := json.Marshal(map[string]any{"stringData": map[string]string{"refresh_token": authorize(ctx, w)}})
+	patch, err := json.Marshal(map[string]any{"stringData": map[string]string{"refresh_token": w.Authorize(ctx)}})
 	Expect(err).NotTo(HaveOccurred())
 	Expect(w.Server.Client.Patch(ctx, s, client.RawPatch("application/merge-patch+json", patch))).To(Succeed())
 }

@@ -2,15 +2,10 @@ package shards_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -43,33 +38,11 @@ func (w *fleet) rotating(ctx context.Context, shard string) *v1alpha1.ProviderTo
 	}}}
 	Expect(w.Server.Client.Create(ctx, p)).To(Succeed())
 	DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(w.Server.Client.Delete(ctx, p))).To(Succeed()) })
-	w.Credentials(ctx, "rotating", map[string]string{"refresh_token": w.authorize(ctx)})
+	w.Credentials(ctx, "rotating", map[string]string{"refresh_token": w.Authorize(ctx)})
 	pt := w.Wanted("rotating")
 	pt.Labels = map[string]string{v1alpha1.ShardLabel: shard}
 	w.all = append(w.all, w.Create(ctx, pt))
 	return pt
-}
-
-// authorize is what a person does in a browser: it brings a refresh token.
-func (w *fleet) authorize(ctx context.Context) string {
-	GinkgoHelper()
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM([]byte(w.Sim.CABundle()))).To(BeTrue())
-	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
-	defer browser.CloseIdleConnections()
-	form := url.Values{"grant_type": {"password"}, "client_id": {providersim.UP42ClientID}, "username": {providersim.UP42Username}, "password": {providersim.UP42Password}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Sim.UP42.TokenURL(), strings.NewReader(form.Encode()))
-	Expect(err).NotTo(HaveOccurred())
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := browser.Do(req)
-	Expect(err).NotTo(HaveOccurred())
-	defer func() { _ = resp.Body.Close() }()
-	var answer struct {
-		Refresh string `json:"refresh_token"`
-	}
-	Expect(json.NewDecoder(resp.Body).Decode(&answer)).To(Succeed())
-	Expect(answer.Refresh).NotTo(BeEmpty())
-	return answer.Refresh
 }
 
 // writes judges how often the status and the target of pt are written in one more refresh.

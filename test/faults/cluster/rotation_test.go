@@ -2,12 +2,6 @@ package cluster_test
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
-	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -32,28 +26,6 @@ func (w *faulty) rotated(ctx context.Context) *v1alpha1.ProviderToken {
 	}}}
 	Expect(w.Server.Client.Create(ctx, p)).To(Succeed())
 	DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(w.Server.Client.Delete(ctx, p))).To(Succeed()) })
-	w.Credentials(ctx, rotating, map[string]string{"refresh_token": w.authorize(ctx)})
+	w.Credentials(ctx, rotating, map[string]string{"refresh_token": w.Authorize(ctx)})
 	return w.Create(ctx, w.Wanted(rotating))
-}
-
-// authorize is what a person does in a browser: it brings a new refresh token.
-func (w *faulty) authorize(ctx context.Context) string {
-	GinkgoHelper()
-	roots := x509.NewCertPool()
-	Expect(roots.AppendCertsFromPEM([]byte(w.Sim.CABundle()))).To(BeTrue())
-	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}}
-	defer browser.CloseIdleConnections()
-	form := url.Values{"grant_type": {"password"}, "client_id": {providersim.UP42ClientID}, "username": {providersim.UP42Username}, "password": {providersim.UP42Password}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Sim.UP42.TokenURL(), strings.NewReader(form.Encode()))
-	Expect(err).NotTo(HaveOccurred())
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	resp, err := browser.Do(req)
-	Expect(err).NotTo(HaveOccurred())
-	defer func() { _ = resp.Body.Close() }()
-	var answer struct {
-		Refresh string `json:"refresh_token"`
-	}
-	Expect(json.NewDecoder(resp.Body).Decode(&answer)).To(Succeed())
-	Expect(answer.Refresh).NotTo(BeEmpty())
-	return answer.Refresh
 }
