@@ -114,11 +114,7 @@ var _ = Describe("a tenant who wants to burn what others need", func() {
 		})
 		other, err := ask(ctx, server.Client, neighbour, "modest", spec("login"))
 		Expect(err).NotTo(HaveOccurred())
-		Eventually(func(g Gomega) { // it is in the queue
-			var got v1alpha1.ProviderToken
-			g.Expect(server.Client.Get(ctx, client.ObjectKeyFromObject(other), &got)).To(Succeed())
-			g.Expect(meta.IsStatusConditionTrue(got.Status.Conditions, v1alpha1.CredentialsResolvedCondition)).To(BeTrue())
-		}).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(Succeed())
+		Eventually(w.Waiting).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(Equal(many - 20 + 1))
 		w.Clock.Step(time.Second)
 		w.Ready(ctx, other)
 		Expect(len(w.Sim.Generic.Calls())).To(BeNumerically("<=", 40), "in the very next second, of fifteen that the others need")

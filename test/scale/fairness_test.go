@@ -316,18 +316,7 @@ var _ = Describe("many ProviderTokens", func() {
 		c.Clock.Step(due)
 		Eventually(func() int { return len(c.providers.since(mark, host)) }).WithTimeout(time.Minute).Should(BeNumerically(">=", 1))
 		c.create(ctx, "corp", "new", c.Namespace, newcomers)
-		var list v1alpha1.ProviderTokenList
-		Eventually(func(g Gomega) { // they have been looked at, and wait
-			g.Expect(server.Client.List(ctx, &list, client.InNamespace(c.Namespace))).To(Succeed())
-			seen := 0
-			for i := range list.Items {
-				if list.Items[i].Status.ObservedGeneration > 0 {
-					seen++
-				}
-			}
-			g.Expect(seen).To(Equal(n + newcomers))
-		}).WithTimeout(time.Minute).Should(Succeed())
-		c.quiet() // all that are due are in the queue
+		Eventually(func() int { return c.Waiting() + len(c.providers.since(mark, host)) }).WithTimeout(time.Minute).Should(Equal(n+newcomers), "not all are in the queue")
 		held := len(c.providers.since(mark, host))
 		release()
 		Eventually(func() int { return c.providers.minted(mark, host) }).WithTimeout(time.Minute).Should(Equal(n + newcomers))

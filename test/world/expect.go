@@ -99,3 +99,19 @@ func StaysFor[T any](d time.Duration, v func() T, expected any) {
 	GinkgoHelper()
 	Consistently(v).WithTimeout(d).WithPolling(20 * time.Millisecond).Should(Equal(expected))
 }
+
+// Waiting is how many exchanges of the operator that started last wait for their turn.
+func (w *World) Waiting() int {
+	GinkgoHelper()
+	families, err := w.Registry.Gather()
+	Expect(err).NotTo(HaveOccurred())
+	n := 0.0
+	for _, f := range families {
+		if f.GetName() == "providertoken_exchanges_waiting" {
+			for _, m := range f.GetMetric() {
+				n += m.GetGauge().GetValue()
+			}
+		}
+	}
+	return int(n)
+}

@@ -143,6 +143,8 @@ var _ = Describe("a provider that hangs", func() {
 
 		patches := w.Requests.Snapshot()["PATCH providertokens"]
 		createAll(ctx, waiting, hung)
+		Eventually(w.Waiting).WithTimeout(time.Minute).Should(Equal(hung - 16))
+		w.Clock.Step(time.Second) // for so long, new ones have no status
 		Eventually(func() int { return w.Requests.Snapshot()["PATCH providertokens"] - patches }).
 			WithTimeout(time.Minute).Should(BeNumerically(">=", hung))
 		Eventually(func() int { began, _ := h.of(hole.host); return began }).WithTimeout(time.Minute).Should(Equal(16), "it is not as busy as it may be")
