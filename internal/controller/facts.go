@@ -95,13 +95,6 @@ func (r *Reconciler) gather(ctx context.Context, pt *v1alpha1.ProviderToken) (*f
 		policy: source.Policy(pt.Spec.Refresh),
 	}
 	f.mem = r.memory.of(f.name, pt.UID)
-	if last := f.mem.reported; last != nil {
-		if older(pt.ResourceVersion, last.resourceVersion) {
-			last.status.DeepCopyInto(&pt.Status) // the cache is late
-		} else {
-			r.memory.update(pt.UID, func(m *recollection) { m.reported = nil })
-		}
-	}
 	if err := r.prepare(ctx, f); err != nil {
 		return nil, err
 	}

@@ -121,6 +121,19 @@ func (m *memory) update(uid types.UID, change func(*recollection)) {
 	}
 }
 
+// told is the status that was written last and that the cache may not show yet, and whose
+// it is; nil when it does. It is to be asked before the cache is read: while that is
+// read, it may come to show it, and what was read would be taken for the latest.
+func (m *memory) told(name types.NamespacedName) (types.UID, *reported) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	uid := m.byName[name]
+	if r := m.byUID[uid]; r != nil {
+		return uid, r.reported
+	}
+	return uid, nil
+}
+
 // shown forgets the status that was written, now that the cache shows it or a later one.
 func (m *memory) shown(uid types.UID, resourceVersion string) {
 	m.update(uid, func(r *recollection) {

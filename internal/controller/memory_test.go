@@ -1,12 +1,14 @@
 package controller
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"runtime"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -62,5 +64,58 @@ func TestLittleIsRememberedOfAFreshObject(t *testing.T) {
 	t.Logf("%d bytes of heap for each object, of which the token is %d", grown, len(longToken))
 	if grown > bound {
 		t.Errorf("%d bytes of heap are remembered of each object, and %d are enough", grown, bound)
+	}
+}
+
+// catchingUp is a cache that shows the next version a moment after an object was read.
+type catchingUp struct {
+	client.Client
+	pt   v1alpha1.ProviderToken
+	then func()
+}
+
+func (c *catchingUp) Get(_ context.Context, _ client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+	c.pt.DeepCopyInto(o.(*v1alpha1.ProviderToken))
+	c.then()
+	return nil
+}
+
+func TestAStatusThatTheCacheComesToShowWhileItIsReadIsNotForgotten(t *testing.T) {
+	name := types.NamespacedName{Namespace: "ns", Name: "a"}
+	for about, c := range map[string]struct {
+		cached, uid string
+		then        string // what the watch brings meanwhile
+		wantOurs    bool
+		wantKept    bool
+	}{
+		"late":                        {cached: "6", uid: "u", wantOurs: true, wantKept: true},
+		"late, and not any more":      {cached: "6", uid: "u", then: "7", wantOurs: true},
+		"as it was written":           {cached: "7", uid: "u"},
+		"later":                       {cached: "8", uid: "u"},
+		"another object of that name": {cached: "6", uid: "other", wantKept: true},
+	} {
+		r := &Reconciler{memory: newMemory()}
+		r.memory.of(name, "u")
+		r.memory.update("u", func(m *recollection) {
+			m.reported = &reported{resourceVersion: "7", status: v1alpha1.ProviderTokenStatus{SecretName: "ours"}}
+		})
+		r.Client = &catchingUp{
+			pt: v1alpha1.ProviderToken{ObjectMeta: metav1.ObjectMeta{UID: types.UID(c.uid), ResourceVersion: c.cached}},
+			then: func() {
+				if c.then != "" {
+					r.memory.shown("u", c.then)
+				}
+			},
+		}
+		var pt v1alpha1.ProviderToken
+		if err := r.read(t.Context(), name, &pt); err != nil {
+			t.Fatal(err)
+		}
+		if ours := pt.Status.SecretName == "ours"; ours != c.wantOurs {
+			t.Errorf("a cache that is %s: the status is what was written last: %t", about, ours)
+		}
+		if kept := r.memory.byUID["u"].reported != nil; kept != c.wantKept {
+			t.Errorf("a cache that is %s: what was written last is remembered: %t", about, kept)
+		}
 	}
 }

@@ -122,8 +122,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{RequeueAfter: retryFloor}, nil
 	}
 	var pt v1alpha1.ProviderToken
-	// What the cache holds is shared: everything below replaces fields of pt, and changes none in place.
-	if err := r.Client.Get(ctx, req.NamespacedName, &pt, client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.read(ctx, req.NamespacedName, &pt); err != nil {
 		if apierrors.IsNotFound(err) {
 			return reconcile.Result{}, r.depart(ctx, req.NamespacedName)
 		}
@@ -148,6 +147,24 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	telling, cancel := context.WithTimeout(ctx, r.patience())
 	defer cancel()
 	return reconcile.Result{}, errors.Join(delayed, r.report(telling, f))
+}
+
+// read gets a ProviderToken from the cache, with the status that this process wrote last.
+// What the cache holds is shared: others replace fields of pt, and change none in place.
+func (r *Reconciler) read(ctx context.Context, name types.NamespacedName, pt *v1alpha1.ProviderToken) error {
+	uid, last := r.memory.told(name)
+	if err := r.Client.Get(ctx, name, pt, client.UnsafeDisableDeepCopy); err != nil {
+		return err
+	}
+	if last == nil || pt.UID != uid {
+		return nil
+	}
+	if older(pt.ResourceVersion, last.resourceVersion) {
+		last.status.DeepCopyInto(&pt.Status) // the cache is late
+		return nil
+	}
+	r.memory.shown(uid, pt.ResourceVersion)
+	return nil
 }
 
 // advance does all but telling. There are no facts when they could not be read. An
