@@ -33,13 +33,18 @@ func readFigures(directory string) (figures, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading figures: %w", err)
 		}
+		var of struct{ Scenario string }
+		if err := json.Unmarshal(content, &of); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", file, err)
+		}
+		if of.Scenario == "" { // others keep theirs beside
+			continue
+		}
 		r := &result{}
 		if err := json.Unmarshal(content, r); err != nil {
 			return nil, fmt.Errorf("reading %s: %w", file, err)
 		}
-		if r.Scenario != "" { // others keep theirs beside
-			all[strings.TrimSuffix(filepath.Base(file), ".json")] = r
-		}
+		all[strings.TrimSuffix(filepath.Base(file), ".json")] = r
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("there are no figures in %s: %w", directory, fs.ErrNotExist)

@@ -23,7 +23,7 @@ func TestAReportStandsBetweenItsLinesAndJudgesGoals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(directory, "costs.json"), []byte(`{"machine": "of another program"}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(directory, "costs.json"), []byte(`{"machine": "of another program", "operator": {"of": "another form"}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	page := filepath.Join(directory, "page.md")
