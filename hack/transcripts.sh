@@ -45,7 +45,7 @@ show() {
 	local status=0 shown
 	shown=$(printf '%s ' "$@")
 	printf '\n```text\n$ kubectl providertoken %s\n' "${shown% }"
-	(cd "$scratch" && timeout --signal=INT "${limit:-30}" kubectl providertoken "$@") 2>&1 | sed "s|$scratch/||g" || status=${PIPESTATUS[0]}
+	(cd "$scratch" && timeout --preserve-status --signal=INT "${limit:-30}" kubectl providertoken "$@") 2>&1 | sed "s|$scratch/||g" || status=${PIPESTATUS[0]}
 	if ((status)); then printf '[exit code %d]\n' "$status"; fi
 	printf '```\n'
 }
@@ -67,7 +67,6 @@ show() {
 	show refresh spatiafi-app --wait --timeout=20s
 	show refresh up42 --wait --timeout=20s
 	show suspend spatiafi-login
-	show list spatiafi-login
 	show resume spatiafi-login
 	show thaw up42 --wait
 	printf '\n## Bring a provider in\n'

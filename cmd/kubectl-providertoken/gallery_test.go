@@ -73,7 +73,7 @@ func holding(issued, expires, refresh int) v1alpha1.ProviderTokenStatus {
 	return v1alpha1.ProviderTokenStatus{
 		Token:     &v1alpha1.TokenStatus{IssuedAt: minutes(issued), ExpiresAt: minutes(expires), ExpirySource: "ExpiresIn", Type: "Bearer"},
 		RefreshAt: &at,
-		Refresh:   &v1alpha1.RefreshPolicy{AtPercent: 66, MinimumLead: &metav1.Duration{Duration: 2 * time.Minute}, MinimumInterval: &metav1.Duration{Duration: 30 * time.Second}},
+		Refresh:   &v1alpha1.RefreshPolicy{MinimumLead: &metav1.Duration{Duration: 2 * time.Minute}, MinimumInterval: &metav1.Duration{Duration: 30 * time.Second}},
 	}
 }
 
@@ -121,6 +121,7 @@ func pictures() []picture {
 
 	const frozen = "UP42 at auth.up42.com:443: the username and password were refused (invalid_grant): correct username and password in the credential Secret; to keep the account from being locked, this login is not tried again before 2026-03-04T12:12:00Z, or until the credential Secret changes"
 	lapsed := holding(-75, -15, -36)
+	lapsed.Refresh.AtPercent = 80
 	lapsed.Provider, lapsed.Failure = up42, since("LoginFrozen", -33)
 	lapsed.Conditions = conditions("UP42", "archive-token",
 		stated("Ready", "False", -15, "TokenExpired", `the token in Secret "archive-token" expired at 2026-03-04T11:45:00Z: `+frozen),

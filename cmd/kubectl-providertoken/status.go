@@ -157,8 +157,12 @@ func whatItIs(pt *v1alpha1.ProviderToken, now time.Time) []fact {
 	}
 	add("target", "Secret %q, which %s", pt.TargetName(), keep)
 	if f := pt.Status.Refresh; f != nil && f.MinimumLead != nil && f.MinimumInterval != nil {
-		add("refresh", "at %d %% of the token's life or %s before its end, whichever is earlier; at least %s apart",
-			f.AtPercent, duration.HumanDuration(f.MinimumLead.Duration), duration.HumanDuration(f.MinimumInterval.Duration))
+		share := "two thirds"
+		if f.AtPercent > 0 {
+			share = fmt.Sprintf("%d %%", f.AtPercent)
+		}
+		add("refresh", "at %s of the token's life or %s before its end, whichever is earlier; at least %s apart",
+			share, duration.HumanDuration(f.MinimumLead.Duration), duration.HumanDuration(f.MinimumInterval.Duration))
 	}
 	return facts
 }
