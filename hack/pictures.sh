@@ -52,10 +52,11 @@ shoot() { # URL FILE WIDTH,HEIGHT
 
 mkdir -p "$images"
 export KUBEBUILDER_ASSETS=$assets
-TERM=xterm-256color CI='' DEMO_SECONDS=75 script --quiet --return \
-	--command "stty cols 150 rows 60; timeout --foreground --signal=KILL 100 '$scratch/demo' -manager bin/manager" "$scratch/terminal" >/dev/null </dev/null
-"$(hack/tool.sh terminal-to-html)" --preview --no-timestamps --window-cols=150 --window-lines=60 <"$scratch/terminal" >"$scratch/demo.html"
-shoot "file://$scratch/demo.html" "$images/demo.png" 1240,620
+TERM=xterm-256color CI='' DEMO_SECONDS=60 script --quiet --return \
+	--command "stty cols 150 rows 60; '$scratch/demo' -manager bin/manager" "$scratch/terminal" >/dev/null </dev/null
+"$(hack/tool.sh terminal-to-html)" --preview --no-timestamps --window-cols=150 --window-lines=60 \
+	< <(sed '/^Script \(started\|done\) on/d' "$scratch/terminal") >"$scratch/demo.html"
+shoot "file://$scratch/demo.html" "$images/demo.png" 1240,355
 
 DEMO_SECONDS=290 "$scratch/demo" -manager bin/manager -metrics "$operator" -trouble >"$scratch/demo.log" 2>&1 &
 children+=($!)
