@@ -52,7 +52,7 @@ func (r *Reconciler) canWait(f *facts, told v1alpha1.ProviderTokenStatus) bool {
 }
 
 // firstWord is how long a new ProviderToken may have no status while its first token is on
-// its way: most come sooner, and the API server is spared a third of what one costs it.
+// its way: most come sooner, and the API server is spared one request of five.
 // Until then clients read observedGeneration -1, which they take for a thing in progress.
 const firstWord = time.Second
 

@@ -42,7 +42,7 @@ func references(pt *v1alpha1.ProviderToken) []reference {
 }
 
 // users finds ProviderTokens by what they refer to. An informer's indexes would do it,
-// too, for 1.2 KB a ProviderToken instead of 200 bytes: they hold two sets for each
+// too, for 1.3 KB a ProviderToken instead of some 200 bytes: they hold two sets for each
 // value, and here most values are of one object.
 //
 // It follows the informer from the predicate of the watch, so that whatever a reconcile
