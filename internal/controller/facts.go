@@ -81,8 +81,8 @@ type facts struct {
 	tenure tenure
 }
 
-// planned is when a token is to be replaced, so that it is computed once.
-type planned struct{ issued, expires, at time.Time }
+// planned is when a token is to be replaced, and when that begins, so that it is computed once.
+type planned struct{ issued, expires, at, begin time.Time }
 
 // gather reads what the reconcile is about. It asks the caches; the API server
 // only where they cannot know.
@@ -377,14 +377,21 @@ func (f *facts) current() bool {
 }
 
 // refreshAt is when the held token is to be replaced; zero when there is none.
-func (f *facts) refreshAt() time.Time {
+func (f *facts) refreshAt() time.Time { return f.plan().at }
+
+// beginAt is when the replacing of the held token begins; zero when there is none.
+func (f *facts) beginAt() time.Time { return f.plan().begin }
+
+func (f *facts) plan() planned {
 	if f.held == nil {
-		return time.Time{}
+		return planned{}
 	}
 	if t := f.held.Token; f.planned.issued != t.IssuedAt || f.planned.expires != t.ExpiresAt {
-		f.planned = planned{t.IssuedAt, t.ExpiresAt, refreshAt(f.pt, t.IssuedAt, t.ExpiresAt)}
+		at := refreshAt(f.pt, t.IssuedAt, t.ExpiresAt)
+		begin := schedule.BeginAt(at, t.IssuedAt, t.ExpiresAt, source.Policy(f.pt.Spec.Refresh), schedule.Seed(string(f.pt.UID), t.IssuedAt))
+		f.planned = planned{issued: t.IssuedAt, expires: t.ExpiresAt, at: at, begin: begin}
 	}
-	return f.planned.at
+	return f.planned
 }
 
 func refreshAt(pt *v1alpha1.ProviderToken, issued, expires time.Time) time.Time {
@@ -416,7 +423,7 @@ func (f *facts) need() need {
 		return needRequested
 	case schedule.FromFuture(f.held.Token.IssuedAt, f.held.Token.ExpiresAt, f.now):
 		return needUndated
-	case !f.now.Before(f.refreshAt()):
+	case !f.now.Before(f.beginAt()):
 		return needDue
 	}
 	return ""

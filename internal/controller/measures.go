@@ -70,7 +70,7 @@ func severityLabel(pt *v1alpha1.ProviderToken) string {
 // countLateness compares a refresh that is being published with its plan. It is called
 // while the held token is still the former one. What somebody asked for has no plan.
 func (r *Reconciler) countLateness(f *facts) {
-	if due := f.refreshAt(); !due.IsZero() && !f.now.Before(due) && f.current() {
+	if due := f.beginAt(); !due.IsZero() && !f.now.Before(due) && f.current() {
 		r.Metrics.Refreshed(f.origin.Label(), f.now.Sub(due))
 	}
 }

@@ -24,7 +24,7 @@ func (r *Reconciler) nextLook(f *facts) time.Time {
 	}
 	if f.live() {
 		consider(f.held.Token.ExpiresAt)
-		consider(f.refreshAt())
+		consider(f.beginAt())
 		consider(f.held.PreviousExpiresAt)
 	}
 	consider(f.tenure.until)

@@ -78,7 +78,7 @@ func RefreshAt(issued, expires time.Time, p Policy, seed string) time.Time {
 	p = p.Effective()
 	least := earliest(lifetime)
 	wanted := min(p.share(lifetime), lifetime-p.MinimumLead)
-	floor := max(least, min(p.MinimumInterval, p.latest(lifetime)))
+	floor := p.floor(lifetime)
 	after := max(wanted-jitter(seed, lifetime/10), floor)
 
 	at := issued.Add(after).Truncate(time.Second)
@@ -92,6 +92,20 @@ func RefreshAt(issued, expires time.Time, p Policy, seed string) time.Time {
 		at = issued.Add(least)
 	}
 	return at.UTC()
+}
+
+// BeginAt returns when the replacing of a token begins whose RefreshAt is at: within
+// the second before, evenly by the seed, so that tokens that are due in the same second
+// do not come all at once. It is never after at, and keeps rules 3 to 5.
+func BeginAt(at, issued, expires time.Time, p Policy, seed string) time.Time {
+	begin := at.Add(-jitter("begin "+seed, time.Second))
+	if floor := issued.Add(p.Effective().floor(max(expires.Sub(issued), 0))); begin.Before(floor) {
+		begin = floor
+	}
+	if begin.After(at) {
+		begin = at
+	}
+	return begin.UTC()
 }
 
 // FromFuture tells that a token was issued later than now by more than clocks may differ
@@ -120,6 +134,11 @@ func (p Policy) share(lifetime time.Duration) time.Duration {
 		return portion(lifetime, 2, 3)
 	}
 	return portion(lifetime, int64(p.AtPercent), 100)
+}
+
+// floor is the time after the issue of a token before which it is not replaced.
+func (p Policy) floor(lifetime time.Duration) time.Duration {
+	return max(earliest(lifetime), min(p.MinimumInterval, p.latest(lifetime)))
 }
 
 // latest is how far MinimumInterval may push a refresh.

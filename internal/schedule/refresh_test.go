@@ -222,6 +222,50 @@ func TestSeedsSpreadRefreshesEvenly(t *testing.T) {
 	}
 }
 
+func TestEveryRefreshBeginsWithinTheSecondBeforeItsInstantAndKeepsItsRules(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		issued, lifetime := issues().Draw(t, "issued"), lifetimes(1).Draw(t, "lifetime")
+		policy, seed := policies().Draw(t, "policy"), rapid.String().Draw(t, "seed")
+		expires := issued.Add(lifetime)
+		at := schedule.RefreshAt(issued, expires, policy, seed)
+		begin := schedule.BeginAt(at, issued, expires, policy, seed)
+		if begin.After(at) || !begin.After(at.Add(-time.Second)) {
+			t.Errorf("begins at %v, want within the second before %v", begin, at)
+		}
+		if after := begin.Sub(issued); after/2 < lifetime/5-1 || (lifetime < tenYears/10 && 5*after < 2*lifetime) {
+			t.Errorf("begins after %v, before 40 %% of %v", after, lifetime)
+		}
+		interval := policy.Effective().MinimumInterval
+		if after := at.Sub(issued); after >= interval && begin.Sub(issued) < interval && !schedule.LifetimeTooShort(lifetime, policy) && interval <= lifetime-policy.Effective().MinimumLead {
+			t.Errorf("begins after %v, within the interval of %v", begin.Sub(issued), interval)
+		}
+		if again := schedule.BeginAt(at, issued, expires, policy, seed); again != begin {
+			t.Errorf("begins at %v, the second time at %v", begin, again)
+		}
+	})
+}
+
+func TestATokenWithoutAnyLifeIsReplacedAtOnce(t *testing.T) {
+	if got := schedule.BeginAt(noon(), noon(), noon().Add(-time.Hour), schedule.Policy{}, "seed"); got != noon() {
+		t.Errorf("begins at %v, want %v", got, noon())
+	}
+}
+
+func TestWhatIsDueInOneSecondBeginsEvenlyWithinIt(t *testing.T) {
+	var tenths [10]int
+	issued, at := noon(), noon().Add(16*time.Hour)
+	for i := range 10_000 {
+		seed := schedule.Seed(fmt.Sprintf("uid-%d", i), issued)
+		before := at.Sub(schedule.BeginAt(at, issued, noon().Add(24*time.Hour), schedule.Policy{}, seed))
+		tenths[before*10/time.Second]++
+	}
+	for i, n := range tenths {
+		if n < 850 || n > 1150 {
+			t.Errorf("%d of 10000 begin in tenth %d of the second, want about 1000", n, i)
+		}
+	}
+}
+
 func TestATokenIsFromTheFutureWhenClocksCannotDifferThatMuch(t *testing.T) {
 	for _, tc := range []struct {
 		lifetime, ahead time.Duration

@@ -59,8 +59,7 @@ func (g *WatchGate) Wait() {
 func (g *WatchGate) Wrap(next http.RoundTripper) http.RoundTripper {
 	return RoundTripper(func(r *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(r)
-		q := r.URL.Query()
-		if err == nil && (q.Get("watch") == "true" || q.Get("watch") == "1") && g.watches(r) {
+		if err == nil && watches(r) && g.watches(r) {
 			resp.Body = &gatedBody{ReadCloser: resp.Body, gate: g}
 		}
 		return resp, err

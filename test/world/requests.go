@@ -82,7 +82,7 @@ func (l *RequestLog) Wrap(next http.RoundTripper) http.RoundTripper {
 func (l *RequestLog) count(r *http.Request) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	verb := r.Method
-	if w := r.URL.Query().Get("watch"); w == "true" || w == "1" {
+	if watches(r) {
 		verb = "WATCH"
 	}
 	resource := parts[len(parts)-1]

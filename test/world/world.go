@@ -39,7 +39,7 @@ import (
 type World struct {
 	Server    *Server
 	Namespace string
-	Clock     *clocktesting.FakeClock
+	Clock     *Clock
 	Sim       *providersim.Simulator
 	// Timeout of one exchange; real time.
 	Timeout time.Duration
@@ -92,12 +92,20 @@ type World struct {
 
 	bound    bool
 	refusals refusals
+	activity activity
+	// leftQueued is what operators that have stopped left in their queues.
+	leftQueued int
+
+	mu    sync.Mutex
+	views map[*Instance][]view // of running operators
 }
 
 // New makes the world of a spec. The clock starts at a whole second.
 func New(ctx context.Context, server *Server) *World {
 	GinkgoHelper()
-	w := &World{Server: server, Clock: clocktesting.NewFakeClock(time.Now().UTC().Truncate(time.Second)), Timeout: 10 * time.Second, Requests: &RequestLog{}}
+	w := &World{Server: server, Timeout: 10 * time.Second, Requests: &RequestLog{}, views: map[*Instance][]view{}}
+	w.Clock = &Clock{FakeClock: clocktesting.NewFakeClock(time.Now().UTC().Truncate(time.Second)), settle: w.Rest}
+	w.leftQueued, _ = work()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
 	Expect(w.Server.Client.Create(ctx, ns)).To(Succeed())
 	w.Namespace = ns.Name
@@ -182,7 +190,8 @@ func (w *World) Start() *Instance {
 	GinkgoHelper()
 	history := &controller.History{}
 	cfg := w.access(history)
-	mgr, leads := w.manager(cfg)
+	bare, leads := w.manager(cfg)
+	mgr := &watched{Manager: bare}
 	live, err := client.New(cfg, client.Options{Scheme: w.Server.Scheme})
 	Expect(err).NotTo(HaveOccurred())
 	catalog := w.Catalog
@@ -205,9 +214,13 @@ func (w *World) Start() *Instance {
 	exchanger, err := exchange.New(network)
 	Expect(err).NotTo(HaveOccurred())
 	var sender controller.Exchanger = listener{next: exchanger, leaks: w.Server.Leaks}
+	if held := newStalls(); held.longest > 0 {
+		sender = stalledExchanger{next: sender, stalls: held}
+	}
 	if w.Around != nil {
 		sender = w.Around(sender)
 	}
+	sender = active{next: sender, activity: &w.activity}
 	registry := prometheus.NewRegistry()
 	w.Registry = registry
 	DeferCleanup(func() { w.Server.Leaks.metrics(registry) })
@@ -233,11 +246,13 @@ func (w *World) Start() *Instance {
 	Expect(err).NotTo(HaveOccurred())
 	ended := make(chan struct{})
 	var failed error
+	i := &Instance{Ended: ended, Elected: mgr.Elected()}
 	go func() {
-		failed = errors.Join(mgr.Start(ctx), settle(context.Background()), tracer.Close(context.Background()))
+		failed = mgr.Start(ctx)
+		w.gone(i)
+		failed = errors.Join(failed, settle(context.Background()), tracer.Close(context.Background()))
 		close(ended)
 	}()
-	i := &Instance{Ended: ended, Elected: mgr.Elected()}
 	i.Stop = sync.OnceFunc(func() {
 		cancel()
 		Eventually(ended).WithTimeout(40 * time.Second).Should(BeClosed())
@@ -247,13 +262,27 @@ func (w *World) Start() *Instance {
 	})
 	DeferCleanup(i.Stop)
 	Expect(mgr.GetCache().WaitForCacheSync(ctx)).To(BeTrue())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.views[i] = w.viewsOf(mgr)
 	return i
+}
+
+// gone forgets an operator that has ended, and what it left in its queues.
+func (w *World) gone(i *Instance) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.views, i)
+	if len(w.views) == 0 {
+		w.leftQueued, _ = work()
+	}
 }
 
 // access is how an operator reaches the API server.
 func (w *World) access(history *controller.History) *rest.Config {
 	GinkgoHelper()
 	cfg := controller.Connection(w.Server.Config)
+	cfg.Wrap(newStalls().Wrap)
 	cfg.Wrap(w.Requests.Wrap)
 	cfg.Wrap(w.refusals.Wrap)
 	cfg.Wrap(history.Wrap)
@@ -269,6 +298,7 @@ func (w *World) access(history *controller.History) *rest.Config {
 		cfg.Wrap(w.Faults)
 	}
 	controller.GuardWatches(cfg, w.WatchPatience)
+	cfg.Wrap(w.activity.Wrap)
 	return cfg
 }
 

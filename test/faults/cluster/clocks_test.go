@@ -38,7 +38,7 @@ var _ = Describe("a clock", func() {
 	DescribeTable("of the operator's node that is set while tokens live costs one early refresh at most, and no expired token",
 		func(ctx SpecContext, step time.Duration) {
 			w := newWorld(ctx)
-			clock := &wall{FakeClock: w.Clock}
+			clock := &wall{FakeClock: w.Clock.FakeClock}
 			w.Wall = clock
 			w.Operator()
 			w.generic(ctx)
@@ -124,7 +124,7 @@ var _ = Describe("a clock", func() {
 	DescribeTable("that is wrong when an assertion is signed is found out by the provider's, and told when it is too far off",
 		func(ctx SpecContext, off time.Duration, works bool) {
 			w := newWorld(ctx)
-			clock := &wall{FakeClock: w.Clock}
+			clock := &wall{FakeClock: w.Clock.FakeClock}
 			clock.set(off)
 			w.Wall = clock
 			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

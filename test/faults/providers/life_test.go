@@ -96,7 +96,7 @@ func newLife(ctx context.Context) *life {
 	l := &life{World: testworld.New(ctx, server), traffic: &traffic{}, byHost: map[string]*cell{}}
 	l.Timeout = time.Minute // real time; on the fake clock it is the exchanges' patience
 	l.start = l.Clock.Now()
-	l.exchanges = &exchanges{clock: l.Clock, hangs: func(host string) bool {
+	l.exchanges = &exchanges{clock: l.Clock.FakeClock, hangs: func(host string) bool {
 		c := l.byHost[host]
 		return c != nil && c.on.Load() && c.fault.hangs
 	}}
@@ -216,7 +216,7 @@ func (l *life) over() bool {
 // step moves the clock, and looks.
 func (l *life) step(ctx context.Context) {
 	l.turnFaults() // while nothing is under way that could see both
-	l.Clock.Step(l.size())
+	l.Clock.FakeClock.Step(l.size()) // it has settled
 	if l.now() == expiry {
 		l.expire(ctx)
 	}

@@ -1,0 +1,265 @@
+package world
+
+import (
+	"fmt"
+	"os"
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	dto "github.com/prometheus/client_model/go"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlmanager "sigs.k8s.io/controller-runtime/pkg/manager"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/providertoken/operator/api/v1alpha1"
+	"github.com/providertoken/operator/internal/controller"
+	"github.com/providertoken/operator/internal/exchange"
+	"github.com/providertoken/operator/internal/provider"
+)
+
+const (
+	// onPurpose is how long a request must last to pass for one that a spec holds back.
+	onPurpose = time.Second
+	// patience bounds the wait for operators that are kept busy or blind on purpose.
+	patience = 2 * time.Second
+)
+
+// Clock stands still until a spec moves it, and moves only when the operators have done
+// what there was to do before: what they would have done in the meantime, the clock
+// would otherwise leap over, and how far they got would depend on the machine.
+type Clock struct {
+	*clocktesting.FakeClock
+	settle func()
+}
+
+// Step moves the clock by d.
+func (c *Clock) Step(d time.Duration) {
+	c.settle()
+	c.FakeClock.Step(d)
+}
+
+// SetTime moves the clock to t.
+func (c *Clock) SetTime(t time.Time) {
+	c.settle()
+	c.FakeClock.SetTime(t)
+}
+
+// Rest waits until the operators of this world know what the API server holds and have
+// nothing left to do before the clock moves. It waits for no request that is held back
+// on purpose.
+func (w *World) Rest() {
+	quiet, last := 0, -1
+	for deadline := time.Now().Add(patience); quiet < 2 && time.Now().Before(deadline); {
+		begun, fresh, held := w.activity.look()
+		queued, working := work()
+		switch {
+		case fresh > 0, queued > w.leftQueued, working > held, begun != last:
+			quiet = 0
+		case !w.knowing():
+			quiet = 0
+		default:
+			quiet++
+		}
+		last = begun
+		time.Sleep(2 * time.Millisecond)
+	}
+	if quiet < 2 {
+		begun, fresh, held := w.activity.look()
+		queued, working := work()
+		fmt.Fprintln(os.Stderr, "RESTLESS", CurrentSpecReport().FullText(), begun, "fresh", fresh, "held", held, "queued", queued, w.leftQueued, "working", working, "knowing", w.knowing())
+	}
+}
+
+// activity is what the operators of a world have under way, with the API server and with providers.
+type activity struct {
+	mu    sync.Mutex
+	begun int
+	under map[int]time.Time
+}
+
+func (a *activity) begin() (end func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.under == nil {
+		a.under = map[int]time.Time{}
+	}
+	a.begun++
+	n := a.begun
+	a.under[n] = time.Now()
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.under, n)
+	}
+}
+
+// look tells how many requests there were so far, and how many are under way: as ever, or held back.
+func (a *activity) look() (begun, fresh, held int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, since := range a.under {
+		if time.Since(since) < onPurpose {
+			fresh++
+		} else {
+			held++
+		}
+	}
+	return a.begun, fresh, held
+}
+
+// Wrap takes note of requests to the API server, other than watches.
+func (a *activity) Wrap(next http.RoundTripper) http.RoundTripper {
+	return RoundTripper(func(r *http.Request) (*http.Response, error) {
+		if !watches(r) {
+			defer a.begin()()
+		}
+		return next.RoundTrip(r)
+	})
+}
+
+// watches tells whether r is a watch.
+func watches(r *http.Request) bool {
+	w := r.URL.Query().Get("watch")
+	return w == "true" || w == "1"
+}
+
+// active is an Exchanger that takes note of exchanges.
+type active struct {
+	next     controller.Exchanger
+	activity *activity
+}
+
+// Do implements controller.Exchanger.
+func (x active) Do(ctx context.Context, req provider.Request, trust exchange.Trust) (provider.Answer, error) {
+	defer x.activity.begin()()
+	return x.next.Do(ctx, req, trust)
+}
+
+// work is how many objects wait in the queues of this process's controllers, and how many are worked on.
+func work() (queued, working int) {
+	families, err := ctrlmetrics.Registry.Gather()
+	Expect(err).NotTo(HaveOccurred())
+	sum := func(of []*dto.Metric) int {
+		n := 0.0
+		for _, m := range of {
+			n += m.GetGauge().GetValue()
+		}
+		return int(n)
+	}
+	for _, f := range families {
+		switch f.GetName() {
+		case "workqueue_depth":
+			queued = sum(f.GetMetric())
+		case "controller_runtime_active_workers":
+			working = sum(f.GetMetric())
+		}
+	}
+	return queued, working
+}
+
+// watched is a manager that shows the caches that were put into it.
+type watched struct {
+	ctrl.Manager
+	labelled []cache.Cache
+}
+
+// Add implements manager.Manager.
+func (m *watched) Add(r ctrlmanager.Runnable) error {
+	if c, is := r.(*controller.LabelCache); is {
+		m.labelled = append(m.labelled, c.Cache)
+	}
+	return m.Manager.Add(r)
+}
+
+// view is what one cache holds of a kind.
+type view struct {
+	from     cache.Cache
+	list     func() client.ObjectList
+	selector labels.Selector
+	// part says that the cache may hold less than the selector selects.
+	part bool
+}
+
+// knowing tells whether the caches of the running operators hold what the API server holds. An
+// API server that does not answer is not waited for.
+func (w *World) knowing() bool {
+	w.mu.Lock()
+	views := make([]view, 0, len(w.views))
+	for _, v := range w.views {
+		views = append(views, v...)
+	}
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), onPurpose)
+	defer cancel()
+	for _, v := range views {
+		for _, ns := range w.Served() {
+			live, cached := v.list(), v.list()
+			if w.Server.Client.List(ctx, live, client.InNamespace(ns), client.MatchingLabelsSelector{Selector: v.selector}) != nil ||
+				v.from.List(ctx, cached, client.InNamespace(ns)) != nil {
+				continue
+			}
+			if !same(versions(live), versions(cached), v.part) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func same(live, cached map[types.UID]string, part bool) bool {
+	for uid, version := range cached {
+		if live[uid] != version {
+			return false
+		}
+	}
+	return part || len(live) == len(cached)
+}
+
+func versions(list client.ObjectList) map[types.UID]string {
+	items, err := meta.ExtractList(list)
+	Expect(err).NotTo(HaveOccurred())
+	m := make(map[types.UID]string, len(items))
+	for _, item := range items {
+		o, err := meta.Accessor(item)
+		Expect(err).NotTo(HaveOccurred())
+		m[o.GetUID()] = o.GetResourceVersion()
+	}
+	return m
+}
+
+// viewsOf are the caches of an operator.
+func (w *World) viewsOf(mgr *watched) []view {
+	GinkgoHelper()
+	carrying := func(label string) labels.Selector {
+		s, err := labels.Parse(label)
+		Expect(err).NotTo(HaveOccurred())
+		return s
+	}
+	tokens := func() client.ObjectList { return &v1alpha1.ProviderTokenList{} }
+	secrets := func() client.ObjectList { return &corev1.SecretList{} }
+	shard := w.Shard
+	if shard == nil {
+		shard = labels.Everything()
+	}
+	views := []view{{from: mgr.GetCache(), list: tokens, selector: shard}}
+	last := len(mgr.labelled) - 2
+	if last > 0 {
+		pods := func() client.ObjectList { return &corev1.PodList{} }
+		views = append(views, view{from: mgr.labelled[0], list: pods, selector: carrying(v1alpha1.MountsLabel)})
+	}
+	return append(views,
+		view{from: mgr.labelled[last], list: secrets, selector: carrying(v1alpha1.CredentialsForLabel)},
+		view{from: mgr.labelled[last+1], list: secrets, selector: carrying(v1alpha1.TargetLabel), part: w.Shard != nil},
+	)
+}
