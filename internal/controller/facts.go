@@ -387,8 +387,9 @@ func (f *facts) plan() planned {
 		return planned{}
 	}
 	if t := f.held.Token; f.planned.issued != t.IssuedAt || f.planned.expires != t.ExpiresAt {
-		at := refreshAt(f.pt, t.IssuedAt, t.ExpiresAt)
-		begin := schedule.BeginAt(at, t.IssuedAt, t.ExpiresAt, source.Policy(f.pt.Spec.Refresh), schedule.Seed(string(f.pt.UID), t.IssuedAt))
+		policy, seed := source.Policy(f.pt.Spec.Refresh), schedule.Seed(string(f.pt.UID), t.IssuedAt)
+		at := schedule.RefreshAt(t.IssuedAt, t.ExpiresAt, policy, seed)
+		begin := schedule.BeginAt(at, t.IssuedAt, t.ExpiresAt, policy, seed)
 		f.planned = planned{issued: t.IssuedAt, expires: t.ExpiresAt, at: at, begin: begin}
 	}
 	return f.planned

@@ -1,20 +1,26 @@
 package controller_test
 
 import (
+	"fmt"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"github.com/prometheus/client_golang/prometheus"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/audit"
 	"github.com/providertoken/operator/internal/providersim"
+	testworld "github.com/providertoken/operator/test/world"
 )
 
 // gathered are the values of a metric, by "label=value,…" in the order of label names.
@@ -147,6 +153,46 @@ var _ = Describe("what others see of a ProviderToken", func() {
 		w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionTrue, v1alpha1.ReasonIssued)
 		Expect(w.Requests.Snapshot().Since(before)["PATCH providertokens"]).To(Equal(2))
 		Expect(gathered(w.Registry, "providertoken_refresh_lateness_seconds")).To(HaveLen(1), "it was late")
+	})
+
+	It("gets an event of its own each time that it works again, though the API server is away for a moment", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		var away atomic.Int32
+		away.Store(2)
+		w.Faults = func(next http.RoundTripper) http.RoundTripper {
+			return testworld.RoundTripper(func(r *http.Request) (*http.Response, error) {
+				if strings.HasSuffix(r.URL.Path, "/events") && away.Add(-1) >= 0 {
+					return nil, io.ErrUnexpectedEOF
+				}
+				return next.RoundTrip(r)
+			})
+		}
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		got := w.Ready(ctx, pt)
+		events := func() []string {
+			var list eventsv1.EventList
+			Expect(k8s.List(ctx, &list, client.InNamespace(w.Namespace))).To(Succeed())
+			var told []string
+			for i := range list.Items {
+				e := &list.Items[i]
+				Expect(e.Regarding.UID).To(Equal(got.UID))
+				Expect(e.ReportingController).To(Equal("providertoken"))
+				told = append(told, fmt.Sprint(e.Type, " ", e.Action, " ", e.Reason, " ", e.Series == nil))
+			}
+			slices.Sort(told)
+			return told
+		}
+		Eventually(events).WithTimeout(30 * time.Second).Should(Equal([]string{"Normal Refresh Ready true"}))
+		Expect(away.Load()).To(BeNumerically("<", 0))
+
+		w.Sim.PlantPredict.Always(providersim.Status(http.StatusBadGateway))
+		w.Clock.SetTime(got.Status.Token.ExpiresAt.Time)
+		w.Becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
+		w.Sim.PlantPredict.Clear()
+		w.Clock.Step(5 * time.Minute)
+		w.Ready(ctx, pt)
+		Eventually(events).Should(ContainElements("Normal Refresh Ready true", "Normal Refresh Ready true"), "not a series, which keeps the first one's text")
 	})
 
 	It("leaves a line for each exchange, with the state of the Secret that was used, and never a value", func(ctx SpecContext) {

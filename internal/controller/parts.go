@@ -79,12 +79,9 @@ type Parts struct {
 // mgr has ended for whatever reason, and before the process does: settle, which stores
 // the refresh tokens that came back while the API server was away, or gives up with ctx.
 func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx context.Context) error, err error) {
-	credentials, err := NewSecretCache(p.Config, mgr.GetScheme(), v1alpha1.CredentialsForLabel, p.Namespaces)
-	if err != nil {
-		return nil, err
-	}
-	targets, err := NewSecretCache(p.Config, mgr.GetScheme(), v1alpha1.TargetLabel, p.Namespaces, targetsOf(p.Shard)...)
-	if err != nil {
+	credentials, noCredentials := NewSecretCache(p.Config, mgr.GetScheme(), v1alpha1.CredentialsForLabel, p.Namespaces)
+	targets, noTargets := NewSecretCache(p.Config, mgr.GetScheme(), v1alpha1.TargetLabel, p.Namespaces, targetsOf(p.Shard)...)
+	if err := errors.Join(noCredentials, noTargets); err != nil {
 		return nil, err
 	}
 	log := mgr.GetLogger().WithName("providertoken")
@@ -98,6 +95,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 			return target.Issued(&s)
 		},
 	}
+	announcer := newAnnouncer(mgr, p.Live, log)
 	r := &Reconciler{
 		Client:      mgr.GetClient(),
 		Live:        p.Live,
@@ -110,7 +108,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		Provisioned: &provisioning.Keeper{Client: p.Live},
 		Rotation:    &rotation.Book{Client: p.Live, Now: p.Clock.Now},
 		Clock:       p.Clock,
-		Events:      mgr.GetEventRecorder("providertoken"),
+		Events:      announcer,
 		Metrics:     p.Metrics,
 		Audit:       p.Audit,
 		Tracer:      p.Tracer,
@@ -153,7 +151,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 	}
 	err = errors.Join(
 		mgr.Add(credentials), mgr.Add(targets),
-		mgr.Add(manager.RunnableFunc(r.exchange)), mgr.Add(sweep),
+		mgr.Add(manager.RunnableFunc(r.exchange)), mgr.Add(sweep), mgr.Add(announcer),
 		r.SetupWithManager(mgr, credentials, targets),
 	)
 	if err != nil {

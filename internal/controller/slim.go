@@ -21,6 +21,8 @@ type slimmer struct {
 	mu sync.Mutex
 	// labels are those that many objects have, by their text.
 	labels map[string]map[string]string
+	// providers are what status says of them.
+	providers map[v1alpha1.ProviderStatus]*v1alpha1.ProviderStatus
 }
 
 // slim is what the caches keep of an object: what the operator reads of it. It owns o,
@@ -32,7 +34,7 @@ func (c *slimmer) slim(o any) (any, error) {
 	switch o := o.(type) {
 	case *v1alpha1.ProviderToken:
 		c.meta(&o.ObjectMeta)
-		slimStatus(&o.Status)
+		c.status(&o.Status)
 	case *v1alpha1.TokenProvider:
 		c.meta(&o.ObjectMeta)
 	case *v1alpha1.ClusterTokenProvider:
@@ -70,8 +72,8 @@ func ours(all map[string]string) map[string]string {
 	return all
 }
 
-// labelSetsMax bounds what is shared: where each object has labels of its own, nothing is.
-const labelSetsMax = 256
+// alikeMax bounds what is shared: where each object has labels or a provider of its own, nothing is.
+const alikeMax = 256
 
 // alike is all, of which there is one copy in the cache where many objects have the same.
 func (c *slimmer) alike(all map[string]string) map[string]string {
@@ -85,7 +87,7 @@ func (c *slimmer) alike(all map[string]string) map[string]string {
 		return known
 	}
 	all = shared(all)
-	if len(c.labels) < labelSetsMax {
+	if len(c.labels) < alikeMax {
 		if c.labels == nil {
 			c.labels = map[string]map[string]string{}
 		}
@@ -109,16 +111,16 @@ func shared(all map[string]string) map[string]string {
 // one is s, of which there is one copy in the process: for what many objects say.
 func one(s string) string { return unique.Make(s).Value() }
 
-// slimStatus shares what many ProviderTokens say in their status.
-func slimStatus(s *v1alpha1.ProviderTokenStatus) {
+// status shares what many ProviderTokens say in their status.
+func (c *slimmer) status(s *v1alpha1.ProviderTokenStatus) {
 	for i := range s.Conditions {
-		c := &s.Conditions[i]
-		c.Type, c.Status, c.Reason, c.Message = one(c.Type), metav1.ConditionStatus(one(string(c.Status))), one(c.Reason), one(c.Message)
+		is := &s.Conditions[i]
+		is.Type, is.Status, is.Reason, is.Message = one(is.Type), metav1.ConditionStatus(one(string(is.Status))), one(is.Reason), one(is.Message)
 	}
 	if p := s.Provider; p != nil {
-		*p = v1alpha1.ProviderStatus{
+		s.Provider = c.provider(v1alpha1.ProviderStatus{
 			Kind: one(p.Kind), Name: one(p.Name), Version: one(p.Version), Method: one(p.Method), Host: one(p.Host), TokenURL: one(p.TokenURL),
-		}
+		})
 	}
 	if t := s.Token; t != nil {
 		t.ExpirySource, t.Type = one(t.ExpirySource), one(t.Type)
@@ -126,6 +128,22 @@ func slimStatus(s *v1alpha1.ProviderTokenStatus) {
 			t.Scopes[i] = one(t.Scopes[i])
 		}
 	}
+}
+
+// provider is is, of which there is one copy in the cache where many ProviderTokens have the same.
+func (c *slimmer) provider(is v1alpha1.ProviderStatus) *v1alpha1.ProviderStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.providers[is]; known != nil {
+		return known
+	}
+	if len(c.providers) < alikeMax {
+		if c.providers == nil {
+			c.providers = map[v1alpha1.ProviderStatus]*v1alpha1.ProviderStatus{}
+		}
+		c.providers[is] = &is
+	}
+	return &is
 }
 
 // target keeps all of a target but its managed fields, for it is written back with

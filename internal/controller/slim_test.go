@@ -81,14 +81,36 @@ func TestObjectsWithTheSameLabelsShareThem(t *testing.T) {
 			t.Errorf("%v became %v", other, b)
 		}
 	}
-	for i := range 2 * labelSetsMax {
+	for i := range 2 * alikeMax {
 		of(map[string]string{"a": strconv.Itoa(i)})
 	}
-	if got := len(c.labels); got > labelSetsMax {
+	if got := len(c.labels); got > alikeMax {
 		t.Errorf("%d sets of labels are kept for ever", got)
 	}
 	if b := of(map[string]string{"a": "unheard-of"}); b["a"] != "unheard-of" {
 		t.Errorf("became %v", b)
+	}
+}
+
+func TestProviderTokensOfOneProviderShareWhatStatusSaysOfIt(t *testing.T) {
+	c := new(slimmer)
+	of := func(name string) *v1alpha1.ProviderStatus {
+		pt, err := c.slim(&v1alpha1.ProviderToken{Status: v1alpha1.ProviderTokenStatus{Provider: &v1alpha1.ProviderStatus{Name: name, Host: "host"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pt.(*v1alpha1.ProviderToken).Status.Provider
+	}
+	if a, b := of("a"), of("a"); a != b || a.Name != "a" || a.Host != "host" {
+		t.Errorf("%p %v, %p %v", a, a, b, b)
+	}
+	for i := range 2 * alikeMax {
+		if name := strconv.Itoa(i); of(name).Name != name {
+			t.Errorf("%s became %v", name, of(name))
+		}
+	}
+	if got := len(c.providers); got > alikeMax {
+		t.Errorf("%d are kept for ever", got)
 	}
 }
 

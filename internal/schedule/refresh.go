@@ -98,7 +98,7 @@ func RefreshAt(issued, expires time.Time, p Policy, seed string) time.Time {
 // the second before, evenly by the seed, so that tokens that are due in the same second
 // do not come all at once. It is never after at, and keeps rules 3 to 5.
 func BeginAt(at, issued, expires time.Time, p Policy, seed string) time.Time {
-	begin := at.Add(-jitter("begin "+seed, time.Second))
+	begin := at.Add(-second(seed))
 	if floor := issued.Add(p.Effective().floor(max(expires.Sub(issued), 0))); begin.Before(floor) {
 		begin = floor
 	}
@@ -164,6 +164,17 @@ func portion(d time.Duration, numerator, denominator int64) time.Duration {
 // jitter maps the seed evenly onto [0, span).
 func jitter(seed string, span time.Duration) time.Duration {
 	sum := sha256.Sum256([]byte(seed))
-	high, _ := bits.Mul64(binary.BigEndian.Uint64(sum[:8]), uint64(max(span, 0)))
+	return scaled(sum[:8], span)
+}
+
+// second maps the seed evenly onto [0, 1 s), whatever jitter makes of it.
+func second(seed string) time.Duration {
+	sum := sha256.Sum256([]byte(seed))
+	return scaled(sum[8:16], time.Second)
+}
+
+// scaled takes eight bytes for a share of span.
+func scaled(share []byte, span time.Duration) time.Duration {
+	high, _ := bits.Mul64(binary.BigEndian.Uint64(share), uint64(max(span, 0)))
 	return time.Duration(high) //nolint:gosec // high < span, which is a Duration
 }

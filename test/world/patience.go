@@ -1,8 +1,6 @@
 package world
 
 import (
-	"fmt"
-	"os"
 	"context"
 	"net/http"
 	"sync"
@@ -59,25 +57,28 @@ func (c *Clock) SetTime(t time.Time) {
 // nothing left to do before the clock moves. It waits for no request that is held back
 // on purpose.
 func (w *World) Rest() {
-	quiet, last := 0, -1
-	for deadline := time.Now().Add(patience); quiet < 2 && time.Now().Before(deadline); {
-		begun, fresh, held := w.activity.look()
-		queued, working := work()
-		switch {
-		case fresh > 0, queued > w.leftQueued, working > held, begun != last:
-			quiet = 0
-		case !w.knowing():
-			quiet = 0
-		default:
-			quiet++
+	const look = 2 * time.Millisecond
+	quiet, stuck, last, queued := 0, 0, -1, 0
+	for deadline := time.Now().Add(patience); quiet < 2; time.Sleep(look) {
+		if time.Now().After(deadline) {
+			GinkgoWriter.Println("the clock moves though the operators are not at rest")
+			return
 		}
-		last = begun
-		time.Sleep(2 * time.Millisecond)
-	}
-	if quiet < 2 {
 		begun, fresh, held := w.activity.look()
-		queued, working := work()
-		fmt.Fprintln(os.Stderr, "RESTLESS", CurrentSpecReport().FullText(), begun, "fresh", fresh, "held", held, "queued", queued, w.leftQueued, "working", working, "knowing", w.knowing())
+		waiting, working := work()
+		idle := fresh == 0 && working <= held && begun == last
+		stuck++
+		if !idle || waiting != queued {
+			stuck = 0
+		}
+		last, queued = begun, waiting
+		if stuck == 50 { // with workers free for as long, it is in a queue that nobody serves any more
+			w.leftQueued = queued
+		}
+		quiet++
+		if !idle || queued > w.leftQueued || !w.knowing() {
+			quiet = 0
+		}
 	}
 }
 

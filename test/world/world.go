@@ -199,28 +199,11 @@ func (w *World) Start() *Instance {
 		catalog, err = provider.Builtin()
 		Expect(err).NotTo(HaveOccurred())
 	}
-	allowed := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	if w.Guarded {
-		allowed = nil
-	}
 	var wall controller.Clock = w.Clock
 	if w.Wall != nil {
 		wall = w.Wall
 	}
-	network := exchange.Options{UserAgent: "spec", Clock: wall, Timeout: w.Timeout, AllowNetworks: allowed}
-	if w.Network != nil {
-		w.Network(&network)
-	}
-	exchanger, err := exchange.New(network)
-	Expect(err).NotTo(HaveOccurred())
-	var sender controller.Exchanger = listener{next: exchanger, leaks: w.Server.Leaks}
-	if held := newStalls(); held.longest > 0 {
-		sender = stalledExchanger{next: sender, stalls: held}
-	}
-	if w.Around != nil {
-		sender = w.Around(sender)
-	}
-	sender = active{next: sender, activity: &w.activity}
+	sender := w.sender(wall)
 	registry := prometheus.NewRegistry()
 	w.Registry = registry
 	DeferCleanup(func() { w.Server.Leaks.metrics(registry) })
@@ -276,6 +259,29 @@ func (w *World) gone(i *Instance) {
 	if len(w.views) == 0 {
 		w.leftQueued, _ = work()
 	}
+}
+
+// sender is how an operator reaches providers.
+func (w *World) sender(wall controller.Clock) controller.Exchanger {
+	GinkgoHelper()
+	allowed := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	if w.Guarded {
+		allowed = nil
+	}
+	network := exchange.Options{UserAgent: "spec", Clock: wall, Timeout: w.Timeout, AllowNetworks: allowed}
+	if w.Network != nil {
+		w.Network(&network)
+	}
+	exchanger, err := exchange.New(network)
+	Expect(err).NotTo(HaveOccurred())
+	var sender controller.Exchanger = listener{next: exchanger, leaks: w.Server.Leaks}
+	if held := newStalls(); held.longest > 0 {
+		sender = stalledExchanger{next: sender, stalls: held}
+	}
+	if w.Around != nil {
+		sender = w.Around(sender)
+	}
+	return active{next: sender, activity: &w.activity}
 }
 
 // access is how an operator reaches the API server.

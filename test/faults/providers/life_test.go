@@ -215,7 +215,7 @@ func (l *life) over() bool {
 
 // step moves the clock, and looks.
 func (l *life) step(ctx context.Context) {
-	l.turnFaults() // while nothing is under way that could see both
+	l.turnFaults()                   // while nothing is under way that could see both
 	l.Clock.FakeClock.Step(l.size()) // it has settled
 	if l.now() == expiry {
 		l.expire(ctx)

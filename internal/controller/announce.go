@@ -1,0 +1,86 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// announcing is how many events are written at once.
+const announcing = 8
+
+// announcer records events. Warnings go to client-go's recorder, which keeps each for
+// some minutes to make one series of what repeats. Normal events do not repeat, but
+// come by the thousand when a cluster starts; they are written and forgotten, since
+// 10,000 of them would be 13 MiB there.
+type announcer struct {
+	warnings    events.EventRecorder
+	normal      events.EventRecorder
+	broadcaster events.EventBroadcaster
+	client      client.Client
+	log         logr.Logger
+}
+
+func newAnnouncer(mgr ctrl.Manager, c client.Client, log logr.Logger) *announcer {
+	const name = "providertoken"
+	b := events.NewBroadcaster(nil) // which queues events, and drops them when there are too many
+	return &announcer{warnings: mgr.GetEventRecorder(name), normal: b.NewRecorder(c.Scheme(), name), broadcaster: b, client: c, log: log}
+}
+
+// Eventf implements events.EventRecorder.
+func (a *announcer) Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any) {
+	to := a.warnings
+	if eventtype == corev1.EventTypeNormal {
+		to = a.normal
+	}
+	to.Eventf(regarding, related, eventtype, reason, action, note, args...)
+}
+
+// Start writes normal events until ctx ends.
+func (a *announcer) Start(ctx context.Context) error {
+	places := make(chan struct{}, announcing)
+	_, err := a.broadcaster.StartEventWatcher(func(o runtime.Object) {
+		e, is := o.(*eventsv1.Event)
+		if !is {
+			return
+		}
+		places <- struct{}{}
+		go func() {
+			defer func() { <-places }()
+			a.write(ctx, e.DeepCopy())
+		}()
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := a.broadcaster.StartLogging(a.log.V(1)); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	a.broadcaster.Shutdown()
+	return nil
+}
+
+// write is tried again for some time while the API server cannot be reached, as client-go does it.
+func (a *announcer) write(ctx context.Context, e *eventsv1.Event) {
+	patience := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.25, Steps: 6}
+	var failed error
+	_ = wait.ExponentialBackoffWithContext(ctx, patience, func(ctx context.Context) (bool, error) {
+		failed = a.client.Create(ctx, e)
+		refused := apierrors.APIStatus(nil)
+		return failed == nil || errors.As(failed, &refused), nil
+	})
+	if failed != nil && ctx.Err() == nil {
+		a.log.Error(failed, "an event was not written", "reason", e.Reason, "object", e.Regarding.Namespace+"/"+e.Regarding.Name)
+	}
+}
