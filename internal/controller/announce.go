@@ -6,47 +6,37 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/events"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
+
+// eventSource is the name of the controller in events.
+const eventSource = "providertoken"
 
 // announcing is how many events are written at once.
 const announcing = 8
 
-// announcer records events. Warnings go to client-go's recorder, which keeps each for
-// some minutes to make one series of what repeats. Normal events do not repeat, but
-// come by the thousand when a cluster starts; they are written and forgotten, since
-// 10,000 of them would be 13 MiB there.
+// announcer writes the events that tell of a changed status, and forgets them. client-go's
+// own recorder would keep each for some minutes, to make one series of what repeats
+// unchanged; these do not, since they name the version of the object that has changed, and
+// when a cluster starts they come by the thousand: 10,000 of them were 13 MiB.
 type announcer struct {
-	warnings    events.EventRecorder
-	normal      events.EventRecorder
+	events.EventRecorder
 	broadcaster events.EventBroadcaster
 	client      client.Client
 	log         logr.Logger
 }
 
-func newAnnouncer(mgr ctrl.Manager, c client.Client, log logr.Logger) *announcer {
-	const name = "providertoken"
+func newAnnouncer(c client.Client, log logr.Logger) *announcer {
 	b := events.NewBroadcaster(nil) // which queues events, and drops them when there are too many
-	return &announcer{warnings: mgr.GetEventRecorder(name), normal: b.NewRecorder(c.Scheme(), name), broadcaster: b, client: c, log: log}
+	return &announcer{EventRecorder: b.NewRecorder(c.Scheme(), eventSource), broadcaster: b, client: c, log: log}
 }
 
-// Eventf implements events.EventRecorder.
-func (a *announcer) Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any) {
-	to := a.warnings
-	if eventtype == corev1.EventTypeNormal {
-		to = a.normal
-	}
-	to.Eventf(regarding, related, eventtype, reason, action, note, args...)
-}
-
-// Start writes normal events until ctx ends.
+// Start writes events until ctx ends.
 func (a *announcer) Start(ctx context.Context) error {
 	places := make(chan struct{}, announcing)
 	_, err := a.broadcaster.StartEventWatcher(func(o runtime.Object) {

@@ -174,7 +174,7 @@ func settle(tb testing.TB, ref v1alpha1.ProviderReference) *settled {
 	r := &Reconciler{
 		Client: reading, Live: s, Credentials: reading, Targets: reading, Writer: &target.Writer{Client: s, Live: s},
 		Catalog: catalog, Exchanger: answering{clock.Now}, Scheduler: exchange.NewScheduler(exchange.SchedulerOptions{Clock: clock}),
-		Clock: clock, Events: silent{}, Metrics: counters, Log: logr.Discard(),
+		Clock: clock, Events: silent{}, News: silent{}, Metrics: counters, Log: logr.Discard(),
 		Options: Options{InlineProviders: true, ClusterProviders: true},
 		memory:  newMemory(), alarms: alarms.New(clock),
 	}

@@ -95,7 +95,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 			return target.Issued(&s)
 		},
 	}
-	announcer := newAnnouncer(mgr, p.Live, log)
+	announcer := newAnnouncer(p.Live, log)
 	r := &Reconciler{
 		Client:      mgr.GetClient(),
 		Live:        p.Live,
@@ -108,7 +108,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, p Parts) (settle func(ctx cont
 		Provisioned: &provisioning.Keeper{Client: p.Live},
 		Rotation:    &rotation.Book{Client: p.Live, Now: p.Clock.Now},
 		Clock:       p.Clock,
-		Events:      announcer,
+		Events:      mgr.GetEventRecorder(eventSource),
+		News:        announcer,
 		Metrics:     p.Metrics,
 		Audit:       p.Audit,
 		Tracer:      p.Tracer,

@@ -82,8 +82,10 @@ type Reconciler struct {
 	Rotation *rotation.Book
 	// Clock is the only source of time.
 	Clock clock.WithDelayedExecution
-	// Events takes one event for each transition.
+	// Events takes one event for each incident that may repeat itself.
 	Events events.EventRecorder
+	// News takes one event for each transition of a status.
+	News events.EventRecorder
 	// Metrics counts.
 	Metrics *metrics.Metrics
 	// Audit takes one line for each exchange; nil when nobody wants them.

@@ -367,7 +367,7 @@ func (r *Reconciler) announce(f *facts, next *v1alpha1.ProviderToken) {
 		return
 	}
 	if sum.Status == metav1.ConditionTrue {
-		r.Events.Eventf(next, nil, corev1.EventTypeNormal, sum.Reason, "Refresh", "%s", sum.Message)
+		r.News.Eventf(next, nil, corev1.EventTypeNormal, sum.Reason, "Refresh", "%s", sum.Message)
 		return
 	}
 	r.warn(next, sum)
@@ -376,7 +376,7 @@ func (r *Reconciler) announce(f *facts, next *v1alpha1.ProviderToken) {
 // warn makes the event of a condition that turned false.
 func (r *Reconciler) warn(pt *v1alpha1.ProviderToken, is *metav1.Condition) {
 	if (is.Status == metav1.ConditionFalse || foreboding(is.Reason)) && !initial(is.Reason) {
-		r.Events.Eventf(pt, nil, severity(is.Reason), is.Reason, "Refresh", "%s", is.Message)
+		r.News.Eventf(pt, nil, severity(is.Reason), is.Reason, "Refresh", "%s", is.Message)
 	}
 }
 

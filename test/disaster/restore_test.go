@@ -144,7 +144,7 @@ var _ = Describe("a namespace that is restored from a backup", func() {
 		one.Settle(ctx, chain)
 
 		By("the whole namespace in another cluster: nothing is sent there")
-		two := elsewhere(ctx, one)
+		two := one.Elsewhere(ctx)
 		two.Operator()
 		copied := take(ctx, one, one.Namespace)
 		for i := range copied.secrets {
@@ -171,7 +171,7 @@ var _ = Describe("a namespace that is restored from a backup", func() {
 		Expect(one.Sim.UP42.Sessions()).To(Equal(2), "each with an authorization of its own")
 
 		By("only Git and the sealed credential in another cluster: the server sees it used twice, and revokes it for both")
-		three := elsewhere(ctx, one)
+		three := one.Elsewhere(ctx)
 		three.Operator()
 		var seed corev1.Secret
 		Expect(server.Client.Get(ctx, client.ObjectKey{Namespace: one.Namespace, Name: rotating + "-login"}, &seed)).To(Succeed())
@@ -193,15 +193,6 @@ var _ = Describe("a namespace that is restored from a backup", func() {
 		Expect(one.Sim.UP42.Sessions()).To(BeNumerically(">=", 2))
 	})
 })
-
-// elsewhere is a namespace that stands for another cluster: an operator of its own works
-// there, with records of its own, against the same providers.
-func elsewhere(ctx context.Context, w *testworld.World) *testworld.World {
-	GinkgoHelper()
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
-	Expect(server.Client.Create(ctx, ns)).To(Succeed())
-	return &testworld.World{Server: w.Server, Namespace: ns.Name, Clock: w.Clock, Sim: w.Sim, Timeout: w.Timeout, Requests: &testworld.RequestLog{}, Audit: w.Audit, Collector: w.Collector}
-}
 
 var _ = Describe("a ProviderToken that is deleted and comes back from Git", func() {
 	DescribeTable("has a token at once", func(ctx SpecContext, retain, orphan bool, mints int) {

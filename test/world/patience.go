@@ -38,19 +38,25 @@ const (
 // would otherwise leap over, and how far they got would depend on the machine.
 type Clock struct {
 	*clocktesting.FakeClock
-	settle func()
+	worlds []*World
 }
 
 // Step moves the clock by d.
 func (c *Clock) Step(d time.Duration) {
-	c.settle()
+	c.rest()
 	c.FakeClock.Step(d)
 }
 
 // SetTime moves the clock to t.
 func (c *Clock) SetTime(t time.Time) {
-	c.settle()
+	c.rest()
 	c.FakeClock.SetTime(t)
+}
+
+func (c *Clock) rest() {
+	for _, w := range c.worlds {
+		w.Rest()
+	}
 }
 
 // Rest waits until the operators of this world know what the API server holds and have

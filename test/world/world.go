@@ -104,7 +104,7 @@ type World struct {
 func New(ctx context.Context, server *Server) *World {
 	GinkgoHelper()
 	w := &World{Server: server, Timeout: 10 * time.Second, Requests: &RequestLog{}, views: map[*Instance][]view{}}
-	w.Clock = &Clock{FakeClock: clocktesting.NewFakeClock(time.Now().UTC().Truncate(time.Second)), settle: w.Rest}
+	w.Clock = &Clock{FakeClock: clocktesting.NewFakeClock(time.Now().UTC().Truncate(time.Second)), worlds: []*World{w}}
 	w.leftQueued, _ = work()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
 	Expect(w.Server.Client.Create(ctx, ns)).To(Succeed())
@@ -134,6 +134,20 @@ func New(ctx context.Context, server *Server) *World {
 		DeferCleanup(func(ctx SpecContext) { Expect(client.IgnoreNotFound(w.Server.Client.Delete(ctx, p))).To(Succeed()) })
 	}
 	return w
+}
+
+// Elsewhere is another cluster at the same time, with the same providers: a namespace of its own.
+func (w *World) Elsewhere(ctx context.Context) *World {
+	GinkgoHelper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "spec-"}}
+	Expect(w.Server.Client.Create(ctx, ns)).To(Succeed())
+	other := &World{
+		Server: w.Server, Namespace: ns.Name, Clock: w.Clock, Sim: w.Sim, Timeout: w.Timeout, Requests: &RequestLog{},
+		Audit: w.Audit, Collector: w.Collector, views: map[*Instance][]view{},
+	}
+	other.leftQueued, _ = work()
+	w.Clock.worlds = append(w.Clock.worlds, other)
+	return other
 }
 
 // Tell writes down, after a failure, what there was to see.
