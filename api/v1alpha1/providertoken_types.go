@@ -406,7 +406,7 @@ type ProviderTokenStatus struct {
 	// token that the target holds.
 	// +optional
 	Token *TokenStatus `json:"token,omitempty"`
-	// refreshAt is when the token will be replaced.
+	// refreshAt is when the token will be replaced, or up to a second before.
 	// +optional
 	RefreshAt *metav1.Time `json:"refreshAt,omitempty"`
 	// provider is where the definition came from.

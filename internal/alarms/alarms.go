@@ -45,6 +45,13 @@ func (a *Alarms) Start(_ context.Context, queue workqueue.TypedRateLimitingInter
 	return nil
 }
 
+// Len is how many objects have an alarm.
+func (a *Alarms) Len() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.timers)
+}
+
 // Wake lets name be reconciled now.
 func (a *Alarms) Wake(name types.NamespacedName) {
 	if queue := a.queue.Load(); queue != nil {

@@ -76,6 +76,8 @@ type facts struct {
 	inputs  string
 	policy  schedule.Policy
 	planned planned
+	// parts of a second at which refreshes begin.
+	parts int
 
 	// tenure is whether this operator serves the object, or another one that selects it, too.
 	tenure tenure
@@ -93,6 +95,7 @@ func (r *Reconciler) gather(ctx context.Context, pt *v1alpha1.ProviderToken) (*f
 		name:   client.ObjectKeyFromObject(pt),
 		inputs: inputs(pt),
 		policy: source.Policy(pt.Spec.Refresh),
+		parts:  parts(r.alarms.Len()),
 	}
 	f.mem = r.memory.of(f.name, pt.UID)
 	if err := r.prepare(ctx, f); err != nil {
@@ -376,6 +379,10 @@ func (f *facts) current() bool {
 	return f.held != nil && (f.held.Inputs == f.inputs || !strings.HasPrefix(f.held.Inputs, inputsVersion))
 }
 
+// parts is into how many the second before a refresh is divided, with so many objects: what
+// begins together costs the least, and what begins in thousands waits for each other.
+func parts(objects int) int { return min(objects/1000, 20) }
+
 // refreshAt is when the held token is to be replaced; zero when there is none.
 func (f *facts) refreshAt() time.Time { return f.plan().at }
 
@@ -389,7 +396,7 @@ func (f *facts) plan() planned {
 	if t := f.held.Token; f.planned.issued != t.IssuedAt || f.planned.expires != t.ExpiresAt {
 		policy, seed := source.Policy(f.pt.Spec.Refresh), schedule.Seed(string(f.pt.UID), t.IssuedAt)
 		at := schedule.RefreshAt(t.IssuedAt, t.ExpiresAt, policy, seed)
-		begin := schedule.BeginAt(at, t.IssuedAt, t.ExpiresAt, policy, seed)
+		begin := schedule.BeginAt(at, t.IssuedAt, t.ExpiresAt, policy, seed, f.parts)
 		f.planned = planned{issued: t.IssuedAt, expires: t.ExpiresAt, at: at, begin: begin}
 	}
 	return f.planned

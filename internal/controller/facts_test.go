@@ -1,8 +1,11 @@
 package controller
 
 import (
+	"strconv"
 	"testing"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/providertoken/operator/api/v1alpha1"
 	"github.com/providertoken/operator/internal/target"
@@ -43,6 +46,41 @@ func TestNeedIsDecidedBeforeAnythingIsFetched(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// What is due in the same second begins together where that is little, and in parts where it is much.
+func TestALargeFleetSpreadsItsRefreshesOverTheSecondBeforeTheyAreDue(t *testing.T) {
+	for objects, want := range map[int]int{0: 0, 1999: 1, 3000: 3, 10_000: 10, 1_000_000: 20} {
+		if got := parts(objects); got != want {
+			t.Errorf("%d objects: %d parts, want %d", objects, got, want)
+		}
+	}
+	issued := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	began := map[time.Duration]bool{}
+	for i := range 200 {
+		pt := &v1alpha1.ProviderToken{}
+		pt.UID = types.UID(strconv.Itoa(i))
+		held := &target.Content{Inputs: "v1:a", Token: token.Token{Access: token.NewSecret("t"), IssuedAt: issued, ExpiresAt: issued.Add(time.Hour)}}
+		f := &facts{now: issued, pt: pt, inputs: "v1:a", held: held, parts: 10}
+		began[f.refreshAt().Sub(f.beginAt())] = true
+		f.now = f.beginAt().Add(-1)
+		if need, next := f.need(), (&Reconciler{}).nextLook(f); need != "" || !next.Equal(f.beginAt()) {
+			t.Fatalf("a nanosecond before it begins, at %s: need %q, the next look at %s", f.beginAt(), need, next)
+		}
+		f.now = f.beginAt()
+		if got := f.need(); got != needDue {
+			t.Fatalf("when it begins: need %q", got)
+		}
+		f = &facts{now: issued, pt: pt, inputs: "v1:a", held: held, parts: 1}
+		if !f.beginAt().Equal(f.refreshAt()) {
+			t.Fatalf("in a small fleet it begins at %s, and is due at %s", f.beginAt(), f.refreshAt())
+		}
+	}
+	for i := range 10 {
+		if !began[time.Duration(i)*time.Second/10] {
+			t.Errorf("nothing begins %d tenths of a second before it is due", i)
+		}
 	}
 }
 

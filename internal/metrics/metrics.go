@@ -124,7 +124,7 @@ func (m *Metrics) Published(provider string, left time.Duration, replaced bool) 
 	}
 }
 
-// Refreshed notes how long after its planned instant a refresh was done.
+// Refreshed notes how long after the instant at which it was to begin a refresh was done.
 func (m *Metrics) Refreshed(provider string, late time.Duration) {
 	m.lateness.WithLabelValues(provider).Observe(max(late, 0).Seconds())
 }

@@ -94,11 +94,15 @@ func RefreshAt(issued, expires time.Time, p Policy, seed string) time.Time {
 	return at.UTC()
 }
 
-// BeginAt returns when the replacing of a token begins whose RefreshAt is at: within
-// the second before, evenly by the seed, so that tokens that are due in the same second
-// do not come all at once. It is never after at, and keeps rules 3 to 5.
-func BeginAt(at, issued, expires time.Time, p Policy, seed string) time.Time {
-	begin := at.Add(-second(seed))
+// BeginAt returns when the replacing of a token begins whose RefreshAt is at: at the start
+// of one of so many equal parts of the second that ends with at, evenly by the seed, so that
+// not all that is due in one second comes at once. With one part or less it is at. It is
+// never after at, and keeps rules 3 to 5.
+func BeginAt(at, issued, expires time.Time, p Policy, seed string, parts int) time.Time {
+	begin := at
+	if parts > 1 {
+		begin = at.Add(-time.Second / time.Duration(parts) * time.Duration(part(seed, parts)))
+	}
 	if floor := issued.Add(p.Effective().floor(max(expires.Sub(issued), 0))); begin.Before(floor) {
 		begin = floor
 	}
@@ -167,10 +171,10 @@ func jitter(seed string, span time.Duration) time.Duration {
 	return scaled(sum[:8], span)
 }
 
-// second maps the seed evenly onto [0, 1 s), whatever jitter makes of it.
-func second(seed string) time.Duration {
+// part maps the seed evenly onto 0 to n-1, whatever jitter makes of it.
+func part(seed string, n int) int {
 	sum := sha256.Sum256([]byte(seed))
-	return scaled(sum[8:16], time.Second)
+	return int(scaled(sum[8:16], time.Duration(n)))
 }
 
 // scaled takes eight bytes for a share of span.

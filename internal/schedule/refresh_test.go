@@ -228,7 +228,11 @@ func TestEveryRefreshBeginsWithinTheSecondBeforeItsInstantAndKeepsItsRules(t *te
 		policy, seed := policies().Draw(t, "policy"), rapid.String().Draw(t, "seed")
 		expires := issued.Add(lifetime)
 		at := schedule.RefreshAt(issued, expires, policy, seed)
-		begin := schedule.BeginAt(at, issued, expires, policy, seed)
+		parts := rapid.IntRange(-1, 100).Draw(t, "parts")
+		begin := schedule.BeginAt(at, issued, expires, policy, seed, parts)
+		if parts <= 1 && begin != at {
+			t.Errorf("begins at %v, though %v is not divided", begin, at)
+		}
 		if begin.After(at) || !begin.After(at.Add(-time.Second)) {
 			t.Errorf("begins at %v, want within the second before %v", begin, at)
 		}
@@ -239,29 +243,29 @@ func TestEveryRefreshBeginsWithinTheSecondBeforeItsInstantAndKeepsItsRules(t *te
 		if after := at.Sub(issued); after >= interval && begin.Sub(issued) < interval && !schedule.LifetimeTooShort(lifetime, policy) && interval <= lifetime-policy.Effective().MinimumLead {
 			t.Errorf("begins after %v, within the interval of %v", begin.Sub(issued), interval)
 		}
-		if again := schedule.BeginAt(at, issued, expires, policy, seed); again != begin {
+		if again := schedule.BeginAt(at, issued, expires, policy, seed, parts); again != begin {
 			t.Errorf("begins at %v, the second time at %v", begin, again)
 		}
 	})
 }
 
 func TestATokenWithoutAnyLifeIsReplacedAtOnce(t *testing.T) {
-	if got := schedule.BeginAt(noon(), noon(), noon().Add(-time.Hour), schedule.Policy{}, "seed"); got != noon() {
+	if got := schedule.BeginAt(noon(), noon(), noon().Add(-time.Hour), schedule.Policy{}, "seed", 10); got != noon() {
 		t.Errorf("begins at %v, want %v", got, noon())
 	}
 }
 
-func TestWhatIsDueInOneSecondBeginsEvenlyWithinIt(t *testing.T) {
-	var tenths [10]int
+func TestWhatIsDueInOneSecondBeginsInEachPartOfIt(t *testing.T) {
+	const parts = 8
+	begun := map[time.Duration]int{}
 	issued, at := noon(), noon().Add(16*time.Hour)
-	for i := range 10_000 {
+	for i := range 8000 {
 		seed := schedule.Seed(fmt.Sprintf("uid-%d", i), issued)
-		before := at.Sub(schedule.BeginAt(at, issued, noon().Add(24*time.Hour), schedule.Policy{}, seed))
-		tenths[before*10/time.Second]++
+		begun[at.Sub(schedule.BeginAt(at, issued, noon().Add(24*time.Hour), schedule.Policy{}, seed, parts))]++
 	}
-	for i, n := range tenths {
-		if n < 850 || n > 1150 {
-			t.Errorf("%d of 10000 begin in tenth %d of the second, want about 1000", n, i)
+	for i := range parts {
+		if n := begun[time.Duration(i)*time.Second/parts]; n < 850 || n > 1150 {
+			t.Errorf("%d of 8000 begin in part %d of the second, want about 1000", n, i)
 		}
 	}
 }
