@@ -56,6 +56,7 @@ var _ = Describe("a tenant among others", func() {
 		Expect(server.Client.Delete(ctx, first)).To(Succeed())
 		// The next one reads the same, and has no credentials any more: it must not be given the other's token.
 		Expect(server.Client.Delete(ctx, login)).To(Succeed())
+		w.Rest() // until the operator knows
 		second, err := ask(ctx, tenant, w.Namespace, "shared-name", spec)
 		Expect(err).NotTo(HaveOccurred())
 		w.Becomes(ctx, second, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonWaitingForCredentials)

@@ -92,6 +92,7 @@ var _ = Describe("a namespace", func() {
 			w.Becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetRefused)
 			tell("in a namespace that is being deleted", w.Condition(ctx, pt, v1alpha1.SecretPublishedCondition).Message)
 		}
+		w.Rest()
 		before := w.Requests.Snapshot()
 		testworld.StaysFor(2*quiet, func() int {
 			sent := w.Requests.Snapshot().Since(before)

@@ -41,7 +41,7 @@ var _ = Describe("a write", func() {
 		first := w.Token(ctx, pt)
 		Expect(w.api.hits.Load()).To(BeNumerically(">=", 1))
 		sent := w.Requests.Snapshot().Since(before)
-		Expect(sent["POST secrets"]).To(Equal(2), "a rehearsal and the target: %v", sent)
+		Expect(sent["POST secrets"]).To(Or(Equal(2), Equal(3)), "a rehearsal and the target, and that again where the watch is slower than the retry: %v", sent)
 		Expect(sent["PUT secrets"]).To(BeZero(), "%v", sent)
 
 		By("replacing it, and keeping the former one")
