@@ -67,6 +67,9 @@ func (a *announcer) write(ctx context.Context, e *eventsv1.Event) {
 	var failed error
 	_ = wait.ExponentialBackoffWithContext(ctx, patience, func(ctx context.Context) (bool, error) {
 		failed = a.client.Create(ctx, e)
+		if apierrors.IsAlreadyExists(failed) {
+			failed = nil // the answer to an earlier try was lost
+		}
 		refused := apierrors.APIStatus(nil)
 		return failed == nil || errors.As(failed, &refused), nil
 	})

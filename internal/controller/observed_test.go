@@ -161,7 +161,18 @@ var _ = Describe("what others see of a ProviderToken", func() {
 		away.Store(2)
 		w.Faults = func(next http.RoundTripper) http.RoundTripper {
 			return testworld.RoundTripper(func(r *http.Request) (*http.Response, error) {
-				if strings.HasSuffix(r.URL.Path, "/events") && away.Add(-1) >= 0 {
+				if !strings.HasSuffix(r.URL.Path, "/events") {
+					return next.RoundTrip(r)
+				}
+				switch away.Add(-1) {
+				case 1:
+					return nil, io.ErrUnexpectedEOF
+				case 0: // its answer is lost
+					resp, err := next.RoundTrip(r)
+					if err != nil {
+						return nil, err
+					}
+					_ = resp.Body.Close()
 					return nil, io.ErrUnexpectedEOF
 				}
 				return next.RoundTrip(r)
@@ -184,7 +195,8 @@ var _ = Describe("what others see of a ProviderToken", func() {
 			return told
 		}
 		Eventually(events).WithTimeout(30 * time.Second).Should(Equal([]string{"Normal Refresh Ready true"}))
-		Expect(away.Load()).To(BeNumerically("<", 0))
+		Eventually(away.Load).Should(BeNumerically("<", 0), "it is not sent again")
+		Expect(events()).To(HaveLen(1))
 
 		w.Sim.PlantPredict.Always(providersim.Status(http.StatusBadGateway))
 		w.Clock.SetTime(got.Status.Token.ExpiresAt.Time)

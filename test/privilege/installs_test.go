@@ -429,6 +429,7 @@ func scraped(ctx context.Context, o *operator) {
 		status, body := o.scrape(ctx, tokenOf(ctx, "app", "prometheus"))
 		g.Expect(status).To(Equal(http.StatusOK), body)
 		g.Expect(body).To(ContainSubstring("providertoken_"))
+		g.Expect(body).To(ContainSubstring("go_gc_gogc_percent 50"), "process.Collect")
 	}).WithTimeout(patience).WithPolling(polling).Should(Succeed())
 	status, _ := o.scrape(ctx, tokenOf(ctx, "app", "curious"))
 	Expect(status).To(Equal(http.StatusForbidden))
