@@ -37,9 +37,6 @@ const (
 type ledger struct {
 	now func() time.Time
 
-	// flight is held by whoever is on the wire, so that time does not pass there: what
-	// arrives late would not be what was sent.
-	flight  sync.RWMutex
 	mu      sync.Mutex
 	sent    map[string][]time.Time // by username and password; only those without success
 	latest  int                    // logins in all
@@ -64,8 +61,6 @@ func (w witness) Do(ctx context.Context, req provider.Request, trust exchange.Tr
 	if form.Get("grant_type") != "password" {
 		return w.Exchanger.Do(ctx, req, trust)
 	}
-	w.ledger.flight.RLock()
-	defer w.ledger.flight.RUnlock()
 	at := w.ledger.now()
 	answer, err := w.Exchanger.Do(ctx, req, trust)
 	dies := w.ledger.book(form.Get("username")+"\n"+form.Get("password"), at, err == nil && answer.Status == http.StatusOK)
@@ -84,13 +79,6 @@ func (l *ledger) book(credential string, at time.Time, worked bool) (dies bool) 
 	}
 	dies, l.dieNext = l.dieNext && !worked, l.dieNext && worked
 	return dies
-}
-
-// pass lets time pass.
-func (l *ledger) pass(w *testworld.World, d time.Duration) {
-	l.flight.Lock()
-	defer l.flight.Unlock()
-	w.Clock.Step(d)
 }
 
 func (l *ledger) killNext() {
@@ -392,7 +380,7 @@ func (p *play) step(ctx context.Context) {
 	case 0, 1, 2:
 		d := []time.Duration{5 * time.Second, 31 * time.Second, time.Minute, 5 * time.Minute, 14*time.Minute + 59*time.Second, 16 * time.Minute, time.Hour}[p.dice.IntN(7)]
 		p.tell("time passes: " + d.String())
-		p.book.pass(p.World, d)
+		p.Clock.Step(d)
 	case 3:
 		p.tell("a password is corrected, or spoilt again")
 		p.edit(ctx, func(s *corev1.Secret) {
@@ -442,7 +430,7 @@ func (p *play) step(ctx context.Context) {
 	case 10:
 		p.tell("the operator is killed between sending a login and writing down what came of it")
 		p.book.killNext()
-		p.book.pass(p.World, 5*time.Second)
+		p.Clock.Step(5 * time.Second)
 		testworld.StaysFor(50*time.Millisecond, func() bool { return p.book.most() <= 2 }, true)
 		p.stop()
 		p.stop = p.Operator()

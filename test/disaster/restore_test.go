@@ -91,7 +91,7 @@ var _ = Describe("a namespace that is restored from a backup", func() {
 			}
 			yesterday := take(ctx, w, w.Namespace)
 			w.StepToRefresh(ctx, chain) // the server's family of refresh tokens is newer than the backup
-			w.Rest() // the other tokens may be due as well
+			w.Rest()                    // the other tokens may be due as well
 			used := refreshes(w)
 			if !running {
 				stop()
