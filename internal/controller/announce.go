@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -61,9 +62,9 @@ func (a *announcer) Start(ctx context.Context) error {
 	return nil
 }
 
-// write is tried again for some time while the API server cannot be reached, as client-go does it.
+// write is tried again for some three minutes while the API server cannot be reached.
 func (a *announcer) write(ctx context.Context, e *eventsv1.Event) {
-	patience := wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.25, Steps: 6}
+	patience := wait.Backoff{Duration: time.Second, Factor: 1.5, Jitter: 0.25, Steps: 12}
 	var failed error
 	_ = wait.ExponentialBackoffWithContext(ctx, patience, func(ctx context.Context) (bool, error) {
 		failed = a.client.Create(ctx, e)
@@ -73,7 +74,7 @@ func (a *announcer) write(ctx context.Context, e *eventsv1.Event) {
 		refused := apierrors.APIStatus(nil)
 		return failed == nil || errors.As(failed, &refused), nil
 	})
-	if failed != nil && ctx.Err() == nil {
-		a.log.Error(failed, "an event was not written", "reason", e.Reason, "object", e.Regarding.Namespace+"/"+e.Regarding.Name)
+	if failed != nil && ctx.Err() == nil && !apierrors.HasStatusCause(failed, corev1.NamespaceTerminatingCause) {
+		a.log.Error(failed, "an event was not written; the object's status tells the same", "reason", e.Reason, "object", e.Regarding.Namespace+"/"+e.Regarding.Name)
 	}
 }
