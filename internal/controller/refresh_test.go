@@ -16,6 +16,21 @@ import (
 	testworld "github.com/providertoken/operator/test/world"
 )
 
+var _ = Describe("the clock of a spec", func() {
+	It("moves when the operator has done what there was to do before", func(ctx SpecContext) {
+		w := newWorld(ctx)
+		w.Operator()
+		pt := w.PlantPredict(ctx)
+		due := w.Ready(ctx, pt).Status.RefreshAt
+		w.Sim.PlantPredict.Next(providersim.Delay(300 * time.Millisecond))
+		w.Clock.SetTime(due.Time)
+		w.Clock.Step(time.Minute)
+		Expect(w.Sim.PlantPredict.Issued()).To(Equal(2))
+		w.Settle(ctx, pt)
+		Expect(w.Ready(ctx, pt).Status.Token.IssuedAt.UTC()).To(Equal(due.UTC()))
+	})
+})
+
 var _ = Describe("a ProviderToken", func() {
 	DescribeTable("gets a token, and another one each time it is due",
 		func(ctx SpecContext, name string, data map[string]string, host func(*world) *providersim.Host) {

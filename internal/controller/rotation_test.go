@@ -194,6 +194,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		w.StepToRefresh(ctx, pt)
 		Expect(k8s.Delete(ctx, pt)).To(Succeed())
 		Eventually(func() error { return client.IgnoreNotFound(k8s.Delete(ctx, w.Secret(ctx, pt))) }).Should(Succeed())
+		w.Rest() // or the target that is gone might be taken for one to go on with
 		pt.ResourceVersion, pt.UID = "", ""
 		w.Ready(ctx, w.Create(ctx, pt))
 		Expect(w.refreshes()).To(Equal(6))

@@ -27,9 +27,9 @@ import (
 )
 
 const (
-	// onPurpose is how long a request must last to pass for one that a spec holds back.
+	// onPurpose is how long a request must last to pass for one that a spec holds back, without stalls.
 	onPurpose = time.Second
-	// patience bounds the wait for operators that are kept busy or blind on purpose.
+	// patience bounds the wait for operators that are kept busy or blind on purpose, without stalls.
 	patience = 2 * time.Second
 )
 
@@ -65,12 +65,13 @@ func (c *Clock) rest() {
 func (w *World) Rest() {
 	const look = 2 * time.Millisecond
 	quiet, stuck, last, queued := 0, 0, -1, 0
-	for deadline := time.Now().Add(patience); quiet < 2; time.Sleep(look) {
+	longest := newStalls().longest
+	for deadline := time.Now().Add(patience + 10*longest); quiet < 2; time.Sleep(look) {
 		if time.Now().After(deadline) {
 			GinkgoWriter.Println("the clock moves though the operators are not at rest")
 			return
 		}
-		begun, fresh, held := w.activity.look()
+		begun, fresh, held := w.activity.look(onPurpose + 2*longest)
 		waiting, working := work()
 		idle := fresh == 0 && working <= held && begun == last
 		stuck++
@@ -112,7 +113,7 @@ func (a *activity) begin() (end func()) {
 }
 
 // look tells how many requests there were so far, and how many are under way: as ever, or held back.
-func (a *activity) look() (begun, fresh, held int) {
+func (a *activity) look(onPurpose time.Duration) (begun, fresh, held int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, since := range a.under {
@@ -212,11 +213,10 @@ func (w *World) knowing() bool {
 	for _, v := range views {
 		for _, ns := range w.Served() {
 			live, cached := v.list(), v.list()
-			if w.Server.Client.List(ctx, live, client.InNamespace(ns), client.MatchingLabelsSelector{Selector: v.selector}) != nil ||
-				v.from.List(ctx, cached, client.InNamespace(ns)) != nil {
+			if w.Server.Client.List(ctx, live, client.InNamespace(ns), client.MatchingLabelsSelector{Selector: v.selector}) != nil {
 				continue
 			}
-			if !same(versions(live), versions(cached), v.part) {
+			if v.from.List(ctx, cached, client.InNamespace(ns)) != nil || !same(versions(live), versions(cached), v.part) {
 				return false
 			}
 		}
