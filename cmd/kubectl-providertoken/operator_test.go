@@ -102,8 +102,8 @@ var _ = Describe("refresh", func() {
 		Expect(w.Sim.PlantPredict.Calls()).To(HaveLen(calls + 1))
 		w.Clock.Step(time.Minute)
 		text += w.person("").types(ctx, "refresh", "plantpredict")
-		Eventually(func() int { return len(w.Sim.PlantPredict.Calls()) }).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(Equal(calls + 2))
-		Eventually(func() string { return stamp(w.get(ctx, pt).Status.Token.IssuedAt.Time) }).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(Equal("2026-03-04T12:06:00Z"))
+		Eventually(func() int { return len(w.Sim.PlantPredict.Calls()) }).WithPolling(10 * time.Millisecond).Should(Equal(calls + 2))
+		Eventually(func() string { return stamp(w.get(ctx, pt).Status.Token.IssuedAt.Time) }).WithPolling(10 * time.Millisecond).Should(Equal("2026-03-04T12:06:00Z"))
 
 		By("and when it was refused")
 		w.Clock.Step(time.Minute)
@@ -219,7 +219,7 @@ var _ = Describe("thaw", func() {
 				lockout.ThawedAnnotation: stamp(w.Clock.Now()), v1alpha1.ConfirmAnnotation: "now", v1alpha1.RefreshRequestedAtAnnotation: "now",
 			}
 		})
-		Eventually(func() string { return w.get(ctx, pt).Status.RefreshHandled }).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(Equal("now"))
+		Eventually(func() string { return w.get(ctx, pt).Status.RefreshHandled }).WithPolling(10 * time.Millisecond).Should(Equal("now"))
 		Expect(w.Sim.UP42.FailedLogins()).To(Equal(1))
 	})
 })
@@ -233,7 +233,7 @@ var _ = Describe("watch", func() {
 		w.Ready(ctx, pt)
 		tells := func(what string) {
 			GinkgoHelper()
-			Eventually(seen.String).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(ContainSubstring(what))
+			Eventually(seen.String).WithPolling(10 * time.Millisecond).Should(ContainSubstring(what))
 		}
 		tells("Ready, token until")
 		w.StepToRefresh(ctx, pt)
@@ -248,12 +248,12 @@ var _ = Describe("watch", func() {
 	It("draws a table over itself, where there is one", func(_ SpecContext) {
 		p := newPerson(clocktesting.NewFakeClock(noon()), "")
 		seen, stop := p.watches(true, "watch", "-A", "-l", "app=viewer")
-		Eventually(seen.String).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(ContainSubstring("2 ProviderTokens"))
+		Eventually(seen.String).WithPolling(10 * time.Millisecond).Should(ContainSubstring("2 ProviderTokens"))
 		first := seen.String()
 		golden(GinkgoT(), "watch-table.txt", "$ kubectl providertoken watch -A -l app=viewer\n"+first)
 		Expect(first).NotTo(ContainSubstring("\x1b["), "nothing is drawn over what was there before")
 		p.clock.(*clocktesting.FakeClock).Step(9 * time.Minute)
-		Eventually(seen.String).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(MatchRegexp(`(?s)\x1b\[\d+A\x1b\[J.*imagery/spatiafi +TokenExpired`))
+		Eventually(seen.String).WithPolling(10 * time.Millisecond).Should(MatchRegexp(`(?s)\x1b\[\d+A\x1b\[J.*imagery/spatiafi +TokenExpired`))
 		Expect(stop()).To(Succeed())
 	})
 

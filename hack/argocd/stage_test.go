@@ -36,6 +36,7 @@ import (
 
 const (
 	patience = 10 * time.Second
+	soon     = time.Minute // real time
 	polling  = 20 * time.Millisecond
 	testdata = "../../test/gitops/testdata"
 )
@@ -98,7 +99,7 @@ func (s *stage) operator() (stop func()) {
 	stop = sync.OnceFunc(func() {
 		cancel()
 		var err error
-		Eventually(done).WithTimeout(4 * patience).Should(Receive(&err))
+		Eventually(done).WithTimeout(soon).Should(Receive(&err))
 		Expect(err).NotTo(HaveOccurred())
 	})
 	DeferCleanup(stop)
@@ -195,7 +196,7 @@ func (s *stage) becomes(ctx context.Context, pt *v1alpha1.ProviderToken, kind st
 		g.Expect(c).NotTo(BeNil(), kind)
 		g.Expect([]string{string(c.Status), c.Reason}).To(Equal([]string{string(status), reason}), c.Message)
 		g.Expect(c.ObservedGeneration).To(Equal(got.Generation))
-	}).WithTimeout(patience).WithPolling(polling).Should(Succeed())
+	}).WithTimeout(soon).WithPolling(polling).Should(Succeed())
 }
 
 func (s *stage) ready(ctx context.Context, pt *v1alpha1.ProviderToken) {
@@ -219,7 +220,7 @@ func (s *stage) says(ctx context.Context, pt *v1alpha1.ProviderToken, text strin
 		g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &got)).To(Succeed())
 		c := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.TokenIssuedCondition)
 		g.Expect(c.Message).To(ContainSubstring(text))
-	}).WithTimeout(patience).WithPolling(polling).Should(Succeed())
+	}).WithTimeout(soon).WithPolling(polling).Should(Succeed())
 }
 
 // expires moves the clock to the end of the token's life.

@@ -40,7 +40,7 @@ func frozen(ctx context.Context, s *stage) *v1alpha1.ProviderToken {
 	s.sim.UP42.KillSessions()
 	s.fails(ctx, pt, 3*time.Minute, v1alpha1.ReasonLoginFrozen)
 	s.clock.SetTime(opening().Add(210 * time.Second))
-	Eventually(s.sim.UP42.FailedLogins).WithTimeout(patience).WithPolling(polling).Should(Equal(2))
+	Eventually(s.sim.UP42.FailedLogins).WithTimeout(soon).WithPolling(polling).Should(Equal(2))
 	s.says(ctx, pt, "2100-01-01T12:18:30Z")
 	return pt
 }

@@ -60,7 +60,7 @@ var _ = Describe("the previous token", func() {
 	none := pair{}
 	keeps := func(ctx context.Context, w *world, pt *v1alpha1.ProviderToken, want pair) {
 		GinkgoHelper()
-		Eventually(func() pair { return w.previous(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(Equal(want))
+		Eventually(func() pair { return w.previous(ctx, pt) }).WithPolling(10 * time.Millisecond).Should(Equal(want))
 	}
 
 	It("is kept until the next refresh, by the write that brings the new one", func(ctx SpecContext) {
@@ -154,7 +154,7 @@ var _ = Describe("the previous token", func() {
 		w.Settle(ctx, pt)
 		old := w.now(ctx, pt)
 		w.Clock.SetTime(old.expiry())
-		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).ShouldNot(Equal(old.token))
+		Eventually(func() string { return w.Token(ctx, pt) }).WithPolling(10 * time.Millisecond).ShouldNot(Equal(old.token))
 		Expect(w.previous(ctx, pt)).To(Equal(none))
 	})
 
@@ -166,7 +166,7 @@ var _ = Describe("the previous token", func() {
 		w.Settle(ctx, pt)
 		old := w.Token(ctx, pt)
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Scopes = []v1alpha1.Scope{"b"} })
-		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).ShouldNot(Equal(old))
+		Eventually(func() string { return w.Token(ctx, pt) }).WithPolling(10 * time.Millisecond).ShouldNot(Equal(old))
 		Expect(w.previous(ctx, pt)).To(Equal(none))
 	})
 
@@ -183,7 +183,7 @@ var _ = Describe("the previous token", func() {
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
 			pt.Annotations = map[string]string{v1alpha1.RefreshRequestedAtAnnotation: "again"}
 		})
-		Eventually(func() pair { return w.now(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).ShouldNot(Equal(second))
+		Eventually(func() pair { return w.now(ctx, pt) }).WithPolling(10 * time.Millisecond).ShouldNot(Equal(second))
 		Expect(w.now(ctx, pt).token).To(Equal(second.token))
 		Expect(w.previous(ctx, pt)).To(Equal(first))
 	})

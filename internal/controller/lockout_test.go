@@ -132,7 +132,7 @@ var _ = Describe("a login that is refused", func() {
 		}
 		Expect(w.Sim.UP42.FailedLogins()).To(Equal(1))
 		w.Clock.Step(31 * time.Second)
-		Eventually(w.Sim.UP42.FailedLogins).WithTimeout(soon).Should(Equal(2))
+		Eventually(w.Sim.UP42.FailedLogins).Should(Equal(2))
 		w.Clock.Step(14 * time.Minute)
 		testworld.StaysFor(quiet, w.Sim.UP42.FailedLogins, 2)
 		Expect(w.Sim.UP42.WasLocked(providersim.UP42Username)).To(BeFalse())

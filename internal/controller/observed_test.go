@@ -113,14 +113,14 @@ var _ = Describe("what others see of a ProviderToken", func() {
 
 		By("following the label")
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Labels[v1alpha1.SeverityLabel] = "whatever" })
-		Eventually(func() map[string]float64 { return gathered(w.Registry, "providertoken_failing_tokens") }).WithTimeout(10 * time.Second).
+		Eventually(func() map[string]float64 { return gathered(w.Registry, "providertoken_failing_tokens") }).
 			Should(HaveKey(HaveSuffix("severity=warning")))
 
 		Expect(k8s.Delete(ctx, pt)).To(Succeed())
 		for _, name := range []string{
 			"providertoken_failing_tokens", "providertoken_failing_since_timestamp_seconds", "providertoken_ready", "providertoken_info", "providertoken_tokens",
 		} {
-			Eventually(func() map[string]float64 { return gathered(w.Registry, name) }).WithTimeout(10*time.Second).Should(BeEmpty(), name)
+			Eventually(func() map[string]float64 { return gathered(w.Registry, name) }).Should(BeEmpty(), name)
 		}
 	})
 
@@ -137,7 +137,7 @@ var _ = Describe("what others see of a ProviderToken", func() {
 		failures := func() float64 { return total(gathered(w.Registry, "providertoken_exchanges_total")) - 1 }
 		const steps = 12
 		for i := range steps {
-			Eventually(failures).WithTimeout(10 * time.Second).Should(BeNumerically(">", i))
+			Eventually(failures).Should(BeNumerically(">", i))
 			w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable)
 			w.Clock.Step(time.Hour / steps)
 		}

@@ -107,7 +107,7 @@ var _ = Describe("propagation into pods", func() {
 			told := w.current(ctx, pt).Status.Propagation.ToldAt
 			w.StepToRefresh(ctx, pt)
 			Eventually(func() bool { return w.current(ctx, pt).Status.Propagation.ToldAt.After(told.Time) }).
-				WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(BeTrue())
+				WithPolling(20 * time.Millisecond).Should(BeTrue())
 		}
 		w.Settle(ctx, pt)
 		cost := w.Requests.Snapshot().Since(before)
@@ -127,7 +127,7 @@ var _ = Describe("propagation into pods", func() {
 			repaired := w.Secret(ctx, pt)
 			g.Expect(string(repaired.Data["token"])).NotTo(Equal("mistake"))
 			g.Expect(w.told(ctx, p)).To(Equal("plantpredict=" + repaired.ResourceVersion))
-		}).WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(Succeed())
+		}).WithPolling(20 * time.Millisecond).Should(Succeed())
 	})
 
 	It("tells a pod that began while the token was being replaced, and not one that began after", func(ctx SpecContext) {
@@ -168,7 +168,7 @@ var _ = Describe("propagation into pods", func() {
 		for told := 6; told <= 10; told += 2 {
 			testworld.StaysFor(300*time.Millisecond, func() int { return w.toldPods(ctx) }, told-2)
 			w.Clock.Step(time.Second)
-			Eventually(w.toldPods).WithArguments(ctx).WithTimeout(10 * time.Second).Should(Equal(told))
+			Eventually(w.toldPods).WithArguments(ctx).Should(Equal(told))
 		}
 		w.toldStatus(ctx, pt, 10)
 	})
@@ -419,7 +419,7 @@ func (w *world) toldStatus(ctx context.Context, pt *v1alpha1.ProviderToken, pods
 		g.Expect(got).NotTo(BeNil())
 		g.Expect(got.Pods).To(BeEquivalentTo(pods))
 		g.Expect(got.ToldAt.UTC()).To(Equal(w.Clock.Now().UTC().Truncate(time.Second)))
-	}).WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(Succeed())
+	}).WithPolling(20 * time.Millisecond).Should(Succeed())
 }
 
 func (w *world) current(ctx context.Context, pt *v1alpha1.ProviderToken) *v1alpha1.ProviderToken {

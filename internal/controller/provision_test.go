@@ -145,7 +145,7 @@ var _ = Describe("provisioning", func() {
 			w.Edit(ctx, pt, func(p *v1alpha1.ProviderToken) { p.Annotations[v1alpha1.ConfirmAnnotation] = value })
 		}
 		confirm("once")
-		Eventually(func() int { return w.Sim.SpatiaFi.Count(providersim.KindProvision) }).WithTimeout(10 * time.Second).Should(Equal(2))
+		Eventually(func() int { return w.Sim.SpatiaFi.Count(providersim.KindProvision) }).Should(Equal(2))
 		w.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, unknown)
 		confirm("twice")
 		w.Ready(ctx, pt)
@@ -191,7 +191,7 @@ var _ = Describe("provisioning", func() {
 		}
 		stop := w.Operator()
 		w.Create(ctx, pt)
-		Eventually(died).WithTimeout(10 * time.Second).Should(BeClosed())
+		Eventually(died).Should(BeClosed())
 		Expect(kept(ctx, w).Data).To(BeEmpty(), "the record is there before the request")
 		stop()
 		w.Around = nil
@@ -206,7 +206,7 @@ var _ = Describe("provisioning", func() {
 		w.Sim.SpatiaFi.NextOf(providersim.KindProvision, providersim.HoldAnswer(gate))
 		w.Operator()
 		w.Create(ctx, pt)
-		Eventually(func() int { return w.Sim.SpatiaFi.Count(providersim.KindProvision) }).WithTimeout(10 * time.Second).Should(Equal(1))
+		Eventually(func() int { return w.Sim.SpatiaFi.Count(providersim.KindProvision) }).Should(Equal(1))
 		// From now on the Secret refuses every edit.
 		s := kept(ctx, w)
 		s.Immutable = new(true)

@@ -84,7 +84,7 @@ var _ = Describe("a ProviderToken", func() {
 
 		w.Settle(ctx, pt)
 		w.Clock.Step(time.Hour) // every session has ended by now
-		Eventually(func() bool { return w.Sim.UP42.Accepts(w.Token(ctx, pt)) }).WithTimeout(10 * time.Second).Should(BeTrue())
+		Eventually(func() bool { return w.Sim.UP42.Accepts(w.Token(ctx, pt)) }).Should(BeTrue())
 		Expect(w.Sim.UP42.Count(providersim.KindPassword)).To(Equal(2))
 	})
 

@@ -133,7 +133,7 @@ func (w *world) crashes(ctx context.Context, after bool) *v1alpha1.ProviderToken
 	pt := w.rotated(ctx)
 	w.Settle(ctx, pt)
 	w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
-	Eventually(died).WithTimeout(10 * time.Second).Should(BeClosed())
+	Eventually(died).Should(BeClosed())
 	stop()
 	w.Around = nil
 	return pt
@@ -231,7 +231,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		Expect(told.Message).To(And(ContainSubstring("rotating-login"), ContainSubstring("works until")))
 		testworld.StaysFor(quiet, w.refreshes, 1)
 		w.Clock.SetTime(w.expiry(ctx, pt).Add(-time.Minute)) // within the lead, and the lost exchange is over
-		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+		Eventually(func() string { return w.Token(ctx, pt) }).ShouldNot(Equal(old))
 		w.Ready(ctx, pt)
 		Expect(w.refreshes()).To(Equal(2))
 	})
@@ -273,7 +273,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 			w.Settle(ctx, pt)
 			w.Sim.UP42.NextOf(providersim.KindRefreshToken, script)
 			w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
-			Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(2))
+			Eventually(w.refreshes).Should(Equal(2))
 			Eventually(func() bool { return w.intended(ctx) }).Should(BeTrue())
 			w.Clock.Step(2 * time.Second) // the back-off of an ordinary failure
 			w.issuing(ctx, pt, v1alpha1.ReasonRefreshOutcomeUnknown)
@@ -282,7 +282,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 			if used {
 				w.issuing(ctx, pt, reauthorization)
 			} else {
-				Eventually(func() bool { return w.intended(ctx) }).WithTimeout(10 * time.Second).Should(BeFalse())
+				Eventually(func() bool { return w.intended(ctx) }).Should(BeFalse())
 				w.Ready(ctx, pt)
 			}
 			Expect(w.refreshes()).To(Equal(3))
@@ -304,13 +304,13 @@ var _ = Describe("a refresh token that is the credential", func() {
 			w.Settle(ctx, pt)
 			w.Sim.UP42.NextOf(providersim.KindRefreshToken, script)
 			w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
-			Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(2))
+			Eventually(w.refreshes).Should(Equal(2))
 			Eventually(func() bool { return w.intended(ctx) }).Should(BeFalse())
 			old := w.Token(ctx, pt)
 			Eventually(func() metav1.ConditionStatus { return w.Condition(ctx, pt, v1alpha1.TokenIssuedCondition).Status }).
-				WithTimeout(10 * time.Second).Should(Equal(metav1.ConditionFalse))
+				Should(Equal(metav1.ConditionFalse))
 			w.Clock.Step(wait)
-			Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+			Eventually(func() string { return w.Token(ctx, pt) }).ShouldNot(Equal(old))
 		},
 		Entry("503", providersim.Status(503), time.Minute),
 		Entry("429", providersim.Status(429), time.Minute),
@@ -334,7 +334,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 
 		By("trying it once more for each confirmation")
 		w.confirm(ctx, pt, "1")
-		Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(3))
+		Eventually(w.refreshes).Should(Equal(3))
 		w.Becomes(ctx, pt, v1alpha1.StalledCondition, metav1.ConditionTrue, reauthorization)
 		testworld.StaysFor(quiet, w.refreshes, 3)
 		w.reauthorize(ctx, w.Authorize(ctx))
@@ -357,7 +357,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		testworld.StaysFor(quiet, w.refreshes, 2)
 		old := w.Token(ctx, pt)
 		gate.Release()
-		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+		Eventually(func() string { return w.Token(ctx, pt) }).ShouldNot(Equal(old))
 		w.Ready(ctx, pt)
 		first()
 		w.StepToRefresh(ctx, pt)
@@ -463,7 +463,7 @@ var _ = Describe("a refresh token that is the credential", func() {
 		Expect(k8s.Delete(ctx, w.state(ctx))).To(Succeed())
 		old := w.Token(ctx, pt)
 		gate.Release()
-		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+		Eventually(func() string { return w.Token(ctx, pt) }).ShouldNot(Equal(old))
 
 		By("remembering it between two uses as well")
 		w.Settle(ctx, pt)
@@ -512,9 +512,9 @@ var _ = Describe("a refresh token that is the credential", func() {
 		testworld.StaysFor(quiet, w.refreshes, 2)
 		api.set(nil)
 		w.Clock.Step(31 * time.Second)
-		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+		Eventually(func() string { return w.Token(ctx, pt) }).ShouldNot(Equal(old))
 		// The request came after that token was asked for, so that another one follows it.
-		Eventually(func() string { return w.Ready(ctx, pt).Status.RefreshHandled }).WithTimeout(10 * time.Second).Should(Equal("now"))
+		Eventually(func() string { return w.Ready(ctx, pt).Status.RefreshHandled }).Should(Equal("now"))
 		w.StepToRefresh(ctx, pt)
 		Expect(w.Sim.UP42.Sessions()).To(Equal(1), "nobody reused a token")
 	})
@@ -551,11 +551,11 @@ var _ = Describe("a refresh token that is the credential", func() {
 		w.issuing(ctx, pt, v1alpha1.ReasonOperatorStateUnavailable)
 		Expect(w.refreshes()).To(Equal(1))
 		w.Clock.Step(2 * time.Second)
-		Eventually(writes.Load).WithTimeout(10 * time.Second).Should(BeNumerically(">=", 2))
-		Eventually(func() bool { return w.intended(ctx) }).WithTimeout(10 * time.Second).Should(BeTrue())
+		Eventually(writes.Load).Should(BeNumerically(">=", 2))
+		Eventually(func() bool { return w.intended(ctx) }).Should(BeTrue())
 		Expect(w.refreshes()).To(Equal(1))
 		w.Clock.Step(5 * time.Second)
-		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Equal(old))
+		Eventually(func() string { return w.Token(ctx, pt) }).ShouldNot(Equal(old))
 		Expect(w.refreshes()).To(Equal(2))
 	})
 
@@ -586,11 +586,11 @@ var _ = Describe("a refresh token that is the credential", func() {
 		next := w.Authorize(ctx)
 		w.Sim.UP42.NextOf(providersim.KindRefreshToken, providersim.JSON(200, `{"access_token":"a","token_type":"\u0007","refresh_token":"`+next+`"}`))
 		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
-		Eventually(func() string { return string(w.state(ctx).Data["refresh_token"]) }).WithTimeout(10 * time.Second).Should(Equal(next))
+		Eventually(func() string { return string(w.state(ctx).Data["refresh_token"]) }).Should(Equal(next))
 		Expect(w.intended(ctx)).To(BeFalse())
 		w.Clock.Step(2 * time.Second)
 		w.Ready(ctx, pt)
-		Eventually(w.refreshes).WithTimeout(10 * time.Second).Should(Equal(3))
+		Eventually(w.refreshes).Should(Equal(3))
 	})
 })
 

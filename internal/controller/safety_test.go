@@ -25,9 +25,6 @@ import (
 	testworld "github.com/providertoken/operator/test/world"
 )
 
-// soon is how long a repair may take; real time.
-const soon = 10 * time.Second
-
 // quiet is how long to look for something that must not happen; real time.
 const quiet = 400 * time.Millisecond
 
@@ -133,7 +130,7 @@ var _ = Describe("a token that is valid", func() {
 		token := w.Token(ctx, pt)
 
 		Expect(k8s.Delete(ctx, w.Secret(ctx, pt))).To(Succeed())
-		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(Equal(token))
+		Eventually(func() string { return w.Token(ctx, pt) }).WithPolling(10 * time.Millisecond).Should(Equal(token))
 		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 1)
 	})
 
@@ -153,7 +150,7 @@ var _ = Describe("a token that is valid", func() {
 			g.Expect(now.Annotations).To(Equal(before.Annotations))
 			g.Expect(now.Labels).To(Equal(before.Labels))
 			g.Expect(now.OwnerReferences).To(Equal(before.OwnerReferences))
-		}).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(Succeed())
+		}).WithPolling(10 * time.Millisecond).Should(Succeed())
 		Expect(w.Sim.PlantPredict.Calls()).To(HaveLen(1))
 	},
 		Entry("in its token", func(s *corev1.Secret) { s.Data["token"] = []byte("garbage") }),
@@ -195,7 +192,7 @@ var _ = Describe("a token that is valid", func() {
 		Eventually(func() bool {
 			w.Clock.Step(time.Minute)
 			return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt))
-		}).WithTimeout(10 * time.Second).WithPolling(50 * time.Millisecond).Should(BeTrue())
+		}).WithPolling(50 * time.Millisecond).Should(BeTrue())
 		w.Ready(ctx, pt)
 	},
 		Entry("garbage with status 200", providersim.Garbage200(), v1alpha1.ReasonProviderUnavailable),
@@ -221,7 +218,7 @@ var _ = Describe("a token that is valid", func() {
 			Eventually(func() int {
 				w.Clock.Step(30 * time.Second)
 				return len(w.Sim.PlantPredict.Calls())
-			}).WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(BeNumerically(">", calls))
+			}).WithPolling(20 * time.Millisecond).Should(BeNumerically(">", calls))
 		}
 		w.Becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
 
@@ -260,7 +257,7 @@ var _ = Describe("a token that is valid", func() {
 		w.Ready(ctx, pt)
 
 		Expect(k8s.Delete(ctx, w.Secret(ctx, pt))).To(Succeed())
-		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(soon).Should(Equal(token))
+		Eventually(func() string { return w.Token(ctx, pt) }).Should(Equal(token))
 		w.Settle(ctx, pt)
 		w.Clock.SetTime(got.Status.Token.ExpiresAt.Time)
 		w.Becomes(ctx, pt, v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonTokenExpired)
@@ -287,13 +284,13 @@ var _ = Describe("a token that is valid", func() {
 		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 1)
 
 		annotate(v1alpha1.RefreshRequestedAtAnnotation, "one")
-		Eventually(w.Sim.PlantPredict.Issued).WithTimeout(soon).Should(Equal(2))
-		Eventually(func() string { return w.Secret(ctx, pt).Annotations[v1alpha1.RefreshHandledAnnotation] }).WithTimeout(soon).Should(Equal("one"))
+		Eventually(w.Sim.PlantPredict.Issued).Should(Equal(2))
+		Eventually(func() string { return w.Secret(ctx, pt).Annotations[v1alpha1.RefreshHandledAnnotation] }).Should(Equal("one"))
 		Eventually(func(g Gomega) {
 			var got v1alpha1.ProviderToken
 			g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &got)).To(Succeed())
 			g.Expect(got.Status.RefreshHandled).To(Equal("one"))
-		}).WithTimeout(soon).Should(Succeed())
+		}).Should(Succeed())
 		annotate("example.com/churn", "more")
 		testworld.StaysFor(quiet, w.Sim.PlantPredict.Issued, 2)
 
@@ -305,7 +302,7 @@ var _ = Describe("a token that is valid", func() {
 			var got v1alpha1.ProviderToken
 			g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &got)).To(Succeed())
 			g.Expect(got.Status.RefreshHandled).To(Equal("two"))
-		}).WithTimeout(soon).Should(Succeed())
+		}).Should(Succeed())
 		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 3)
 		w.Ready(ctx, pt)
 	})
@@ -354,17 +351,17 @@ var _ = Describe("a token that is valid", func() {
 
 		exchanges.shut()
 		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
-		Eventually(exchanges.waiting).WithTimeout(soon).Should(Equal(1))
+		Eventually(exchanges.waiting).Should(Equal(1))
 		By("repairing the target while the answer is awaited")
 		writes.shut()
 		edited := w.Secret(ctx, pt)
 		edited.Data["extra"] = []byte("x")
 		Expect(k8s.Update(ctx, edited)).To(Succeed())
-		Eventually(writes.waiting).WithTimeout(soon).Should(Equal(1))
+		Eventually(writes.waiting).Should(Equal(1))
 		exchanges.open()
-		Eventually(exchanges.ended).WithTimeout(soon).Should(Equal(1))
+		Eventually(exchanges.ended).Should(Equal(1))
 		writes.open()
-		Eventually(func() bool { return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt)) }).WithTimeout(soon).Should(BeTrue())
+		Eventually(func() bool { return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt)) }).Should(BeTrue())
 		w.Settle(ctx, pt)
 		testworld.StaysFor(quiet, w.Sim.PlantPredict.Issued, 2)
 	})
@@ -390,7 +387,7 @@ var _ = Describe("a token that is valid", func() {
 			refs := w.Secret(ctx, backup).OwnerReferences
 			g.Expect(refs).To(HaveLen(1))
 			g.Expect(refs[0].UID).To(Equal(backup.UID))
-		}).WithTimeout(soon).Should(Succeed())
+		}).Should(Succeed())
 		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 1)
 	})
 
@@ -424,7 +421,7 @@ var _ = Describe("a token that is valid", func() {
 			var got v1alpha1.ProviderToken
 			Expect(k8s.Get(ctx, client.ObjectKeyFromObject(pt), &got)).To(Succeed())
 			w.Clock.SetTime(got.Status.RefreshAt.Time)
-			Eventually(w.Sim.PlantPredict.Issued).WithTimeout(soon).Should(Equal(2))
+			Eventually(w.Sim.PlantPredict.Issued).Should(Equal(2))
 		}),
 	)
 
@@ -436,12 +433,12 @@ var _ = Describe("a token that is valid", func() {
 		Expect(k8s.Delete(ctx, pt)).To(Succeed())
 		again := w.Create(ctx, w.Wanted("plantpredict"))
 		w.Ready(ctx, again)
-		Eventually(func() any { return w.Secret(ctx, again).OwnerReferences[0].UID }).WithTimeout(soon).Should(Equal(again.UID))
+		Eventually(func() any { return w.Secret(ctx, again).OwnerReferences[0].UID }).Should(Equal(again.UID))
 		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 1)
 
 		By("also when the garbage collector then takes the Secret of the former one")
 		Expect(k8s.Delete(ctx, w.Secret(ctx, again))).To(Succeed())
-		Eventually(func() bool { return w.Sim.PlantPredict.Accepts(w.Token(ctx, again)) }).WithTimeout(soon).Should(BeTrue())
+		Eventually(func() bool { return w.Sim.PlantPredict.Accepts(w.Token(ctx, again)) }).Should(BeTrue())
 		Expect(w.Sim.PlantPredict.Calls()).To(HaveLen(1))
 	})
 
@@ -465,7 +462,7 @@ var _ = Describe("a token that is valid", func() {
 
 		w.Ready(ctx, pt)
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Scopes = []v1alpha1.Scope{"b"} })
-		Eventually(w.Sim.Generic.Issued).WithTimeout(soon).Should(Equal(2))
+		Eventually(w.Sim.Generic.Issued).Should(Equal(2))
 		calls := w.Sim.Generic.Calls()
 		Expect(calls[1].Form.Get("scope")).To(Equal("b"))
 		w.Ready(ctx, pt)
@@ -483,9 +480,9 @@ var _ = Describe("a target", func() {
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
 			pt.Spec.Target = &v1alpha1.Target{DeletionPolicy: v1alpha1.RetainTarget}
 		})
-		Eventually(owners).WithTimeout(soon).Should(BeZero())
+		Eventually(owners).Should(BeZero())
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target = nil })
-		Eventually(owners).WithTimeout(soon).Should(Equal(1))
+		Eventually(owners).Should(Equal(1))
 		Expect(w.Sim.PlantPredict.Calls()).To(HaveLen(1))
 	})
 
@@ -547,7 +544,7 @@ var _ = Describe("a target", func() {
 		Eventually(func() bool {
 			w.Clock.Step(time.Minute)
 			return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt))
-		}).WithTimeout(20 * time.Second).WithPolling(100 * time.Millisecond).Should(BeTrue())
+		}).WithPolling(100 * time.Millisecond).Should(BeTrue())
 	})
 
 	It("that two ProviderTokens want belongs to the first", func(ctx SpecContext) {
@@ -575,7 +572,7 @@ var _ = Describe("a target", func() {
 			}
 			w.Clock.Step(31 * time.Second)
 			g.Expect(w.Condition(ctx, second, v1alpha1.ReadyCondition).Status).To(Equal(metav1.ConditionTrue))
-		}).WithTimeout(10 * time.Second).WithPolling(50 * time.Millisecond).Should(Succeed())
+		}).WithPolling(50 * time.Millisecond).Should(Succeed())
 		Expect(w.Secret(ctx, second).Annotations[v1alpha1.OwnerAnnotation]).To(Equal(w.Namespace + "/second"))
 	})
 
@@ -606,7 +603,7 @@ var _ = Describe("a target", func() {
 
 		By("following an edit of the template without a mint")
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target.Template.Data["curl.cfg"] = `{{ .token }}` })
-		Eventually(func() string { return string(w.Secret(ctx, pt).Data["curl.cfg"]) }).WithTimeout(soon).Should(Equal(w.Token(ctx, pt)))
+		Eventually(func() string { return string(w.Secret(ctx, pt).Data["curl.cfg"]) }).Should(Equal(w.Token(ctx, pt)))
 
 		By("keeping the good content when the template breaks")
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
@@ -651,7 +648,7 @@ var _ = Describe("a ProviderToken whose other objects are not there yet", func()
 		w.Credentials(ctx, "plantpredict", map[string]string{
 			"client_id": providersim.PlantPredictClientID, "client_secret": providersim.PlantPredictClientSecret,
 		})
-		Eventually(func() bool { return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt)) }).WithTimeout(soon).WithPolling(10 * time.Millisecond).Should(BeTrue())
+		Eventually(func() bool { return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt)) }).WithPolling(10 * time.Millisecond).Should(BeTrue())
 		w.Ready(ctx, pt)
 		stop()
 		Expect(seen()).NotTo(ContainElement(v1alpha1.StalledCondition))

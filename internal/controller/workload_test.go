@@ -356,7 +356,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 			Expect(k8s.Update(ctx, account)).To(Succeed())
 			looked := w.Requests.Snapshot()["GET serviceaccounts"]
 			w.Clock.Step(30 * time.Second)
-			Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
+			Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).Should(Equal(looked + 1))
 			Expect(waiting()).To(Equal(missing))
 		}
 		Expect(w.Requests.Snapshot()["POST serviceaccounts"]).To(BeZero())
@@ -380,7 +380,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		var told []metav1.ConditionStatus
 		for !slices.Contains(told, metav1.ConditionFalse) {
 			var e watch.Event
-			Eventually(watched.ResultChan()).WithTimeout(10 * time.Second).Should(Receive(&e))
+			Eventually(watched.ResultChan()).Should(Receive(&e))
 			got, ok := e.Object.(*v1alpha1.ProviderToken)
 			Expect(ok).To(BeTrue())
 			if c := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.CredentialsResolvedCondition); c != nil && got.UID == pt.UID {
@@ -407,7 +407,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		for range 2 {
 			looked := w.Requests.Snapshot()["GET serviceaccounts"]
 			w.Clock.Step(30 * time.Second)
-			Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
+			Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).Should(Equal(looked + 1))
 		}
 		Expect(a.got()).To(Equal(1))
 	})
@@ -440,7 +440,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		stop()
 		looked := w.Requests.Snapshot()["GET serviceaccounts"]
 		w.Operator()
-		Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).WithTimeout(10 * time.Second).Should(Equal(looked + 1))
+		Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).Should(Equal(looked + 1))
 		testworld.StaysFor(quiet, func() metav1.ConditionStatus {
 			return w.Condition(ctx, pt, v1alpha1.CredentialsResolvedCondition).Status
 		}, metav1.ConditionFalse)
@@ -452,7 +452,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		Expect(k8s.Update(ctx, account)).To(Succeed())
 		old := w.Token(ctx, pt)
 		w.Clock.Step(30 * time.Second)
-		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).ShouldNot(Or(Equal(old), BeEmpty()))
+		Eventually(func() string { return w.Token(ctx, pt) }).ShouldNot(Or(Equal(old), BeEmpty()))
 	})
 
 	It("has to be permitted also where a refresh token would do without it", func(ctx SpecContext) {
@@ -633,7 +633,7 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 			rbacv1.PolicyRule{APIGroups: []string{"providertoken.dev"}, Resources: []string{"providertokens/status"}, Verbs: []string{"patch"}})
 		Eventually(func() error { return ask(ctx, operator, w.Namespace, "app", 600, "kubernetes") }).
 			WithTimeout(30 * time.Second).WithPolling(50 * time.Millisecond).Should(MatchError(apierrors.IsInvalid, "refused by the policy"))
-		Eventually(func() error { return ask(ctx, single, w.Namespace, "app", 600, "sso") }).WithTimeout(10 * time.Second).Should(Succeed())
+		Eventually(func() error { return ask(ctx, single, w.Namespace, "app", 600, "sso") }).Should(Succeed())
 	})
 
 	DescribeTable("lets the operator ask for", func(ctx SpecContext, seconds int64, audience string) {
@@ -688,7 +688,7 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 		account(ctx, elsewhere.Namespace, "app")
 		elsewhere.grantTo(ctx, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: w.Namespace, Name: manager},
 			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}})
-		Eventually(func() error { return ask(ctx, single, elsewhere.Namespace, "app", 600, "sso") }).WithTimeout(10 * time.Second).Should(Succeed())
+		Eventually(func() error { return ask(ctx, single, elsewhere.Namespace, "app", 600, "sso") }).Should(Succeed())
 		Expect(ask(ctx, single, elsewhere.Namespace, "app", 600, "kubernetes")).To(MatchError(ContainSubstring("API server itself")))
 	})
 
@@ -697,13 +697,13 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 		w.grant(ctx, "other", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}})
 		other := as(w.Namespace, "other")
 		Eventually(func() error { return ask(ctx, other, w.Namespace, "app", 7200, "https://kubernetes.default.svc") }).
-			WithTimeout(10*time.Second).Should(Succeed(), "another controller")
+			Should(Succeed(), "another controller")
 		w.grant(ctx, "owner",
 			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts", "serviceaccounts/token"}, Verbs: []string{"create"}},
 			rbacv1.PolicyRule{APIGroups: []string{"providertoken.dev"}, Resources: []string{"providertokens/status"}, Verbs: []string{"patch"}})
 		owner := as(w.Namespace, "owner")
 		Eventually(func() error { return ask(ctx, owner, w.Namespace, "app", 7200, "https://kubernetes.default.svc") }).
-			WithTimeout(10*time.Second).Should(Succeed(), "one that may do everything, as a GitOps tool may")
+			Should(Succeed(), "one that may do everything, as a GitOps tool may")
 	})
 
 	It("is needed together with the rights, which the operator checks before it begins", func(ctx SpecContext) {

@@ -36,7 +36,7 @@ var _ = Describe("a tenant who wants to burn what others need", func() {
 				return
 			}
 			g.Expect(c.Reason).To(Equal(v1alpha1.ReasonThrottled), c.Message)
-		}).WithTimeout(10 * time.Second).WithPolling(5 * time.Millisecond).Should(Succeed())
+		}).WithPolling(5 * time.Millisecond).Should(Succeed())
 	}
 
 	DescribeTable("has the provider asked a few times at once, and then once in half a minute, by",
@@ -88,7 +88,7 @@ var _ = Describe("a tenant who wants to burn what others need", func() {
 				g.Expect(got.Status.ObservedGeneration).To(Equal(got.Generation))
 				c := meta.FindStatusCondition(got.Status.Conditions, v1alpha1.TokenIssuedCondition)
 				g.Expect(c.Reason).To(Or(Equal(v1alpha1.ReasonThrottled), Equal(v1alpha1.ReasonRequestDenied)))
-			}).WithTimeout(10 * time.Second).WithPolling(5 * time.Millisecond).Should(Succeed())
+			}).WithPolling(5 * time.Millisecond).Should(Succeed())
 		}
 		Expect(len(w.Sim.Generic.Calls())).To(BeNumerically("<=", 1+burst))
 	})
@@ -108,13 +108,13 @@ var _ = Describe("a tenant who wants to burn what others need", func() {
 			Expect(err).NotTo(HaveOccurred())
 		}
 		// The clock stands still, so that the provider's share of a second is used up.
-		Eventually(func() int { return len(w.Sim.Generic.Calls()) }).WithTimeout(10 * time.Second).Should(Equal(20))
+		Eventually(func() int { return len(w.Sim.Generic.Calls()) }).Should(Equal(20))
 		secret(ctx, neighbour, "login", "ClusterTokenProvider."+w.Cluster("generic"), "", map[string]string{
 			"client_id": providersim.GenericClientID, "client_secret": providersim.GenericClientSecret,
 		})
 		other, err := ask(ctx, server.Client, neighbour, "modest", spec("login"))
 		Expect(err).NotTo(HaveOccurred())
-		Eventually(w.Waiting).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(Equal(many - 20 + 1))
+		Eventually(w.Waiting).WithPolling(10 * time.Millisecond).Should(Equal(many - 20 + 1))
 		w.Clock.Step(time.Second)
 		w.Ready(ctx, other)
 		Expect(len(w.Sim.Generic.Calls())).To(BeNumerically("<=", 40), "in the very next second, of fifteen that the others need")
@@ -151,7 +151,7 @@ var _ = Describe("a tenant who wants to burn what others need", func() {
 					}
 				}
 			}
-		}).WithTimeout(5 * time.Second).Should(Succeed())
+		}).Should(Succeed())
 	})
 
 	It("is held to bounds by the API before the operator reads a word", func(ctx SpecContext) {

@@ -108,7 +108,7 @@ var _ = Describe("a tenant who steers a request", func() {
 		// Two addresses at once: the one that is not refused serves.
 		w.Clock.SetTime(first.Status.Token.ExpiresAt.Time)
 		w.Clock.Step(time.Minute)
-		Eventually(public.sprung).WithTimeout(10 * time.Second).Should(Equal(2))
+		Eventually(public.sprung).Should(Equal(2))
 		w.Ready(ctx, pt)
 		Expect(inside.sprung()).To(BeZero())
 	})

@@ -46,7 +46,7 @@ func newTenant(ctx context.Context, namespace string) client.Client {
 	Expect(err).NotTo(HaveOccurred())
 	Eventually(func() error { // the authorizer learns of the binding by a watch
 		return tenant.List(ctx, &v1alpha1.ProviderTokenList{}, client.InNamespace(namespace))
-	}).WithTimeout(10 * time.Second).WithPolling(10 * time.Millisecond).Should(Succeed())
+	}).WithPolling(10 * time.Millisecond).Should(Succeed())
 	return tenant
 }
 

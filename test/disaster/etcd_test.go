@@ -34,9 +34,9 @@ var _ = Describe("an etcd that is put back to yesterday", func() {
 		w.StepToRefresh(ctx, chain)
 		w.Clock.SetTime(w.Ready(ctx, plain).Status.RefreshAt.Time)
 		var newest string
-		Eventually(w.Sim.PlantPredict.Issued).WithTimeout(10 * time.Second).Should(Equal(2))
+		Eventually(w.Sim.PlantPredict.Issued).Should(Equal(2))
 		w.Settle(ctx, plain)
-		Eventually(func() string { newest = w.Token(ctx, chain); return newest }).WithTimeout(10 * time.Second).Should(Satisfy(w.Sim.UP42.Accepts))
+		Eventually(func() string { newest = w.Token(ctx, chain); return newest }).Should(Satisfy(w.Sim.UP42.Accepts))
 		w.Settle(ctx, chain)
 		newestPlain := w.Token(ctx, plain)
 		day := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "day"}}

@@ -252,7 +252,7 @@ var _ = Describe("a wrong password", func() {
 			}
 			for _, pt := range all {
 				Eventually(func() string { w.Clock.Step(time.Second); return reason(ctx, w, pt) }).
-					WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(Equal(v1alpha1.ReasonReady))
+					WithPolling(20 * time.Millisecond).Should(Equal(v1alpha1.ReasonReady))
 			}
 		}
 		w.Sim.UP42.SetLogin(providersim.UP42Username, "changed by its owner")
@@ -270,7 +270,7 @@ var _ = Describe("a wrong password", func() {
 		for _, pt := range all {
 			// While one shard logs in for the first time, the other one waits for some seconds.
 			Eventually(func() string { w.Clock.Step(time.Second); return reason(ctx, w, pt) }).
-				WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(Equal(v1alpha1.ReasonReady))
+				WithPolling(20 * time.Millisecond).Should(Equal(v1alpha1.ReasonReady))
 		}
 		Expect(book.most()).To(BeNumerically("<=", 2))
 	})
@@ -367,6 +367,7 @@ func (p *play) correct(ctx context.Context) {
 
 func (p *play) tell(what string) {
 	p.told = append(p.told, p.Clock.Now().Format("15:04:05 ")+what)
+	GinkgoWriter.Println(p.told[len(p.told)-1])
 }
 
 func (p *play) step(ctx context.Context) {

@@ -118,7 +118,7 @@ var _ = Describe("a namespace that is restored from a backup", func() {
 				var pt v1alpha1.ProviderToken
 				g.Expect(server.Client.Get(ctx, client.ObjectKeyFromObject(plain), &pt)).To(Succeed())
 				g.Expect(refs[0].UID).To(Equal(pt.UID))
-			}).WithTimeout(10 * time.Second).Should(Succeed())
+			}).Should(Succeed())
 			Expect(w.Sim.PlantPredict.Issued()).To(Equal(issued))
 			By("one that expired is replaced by one login")
 			w.Ready(ctx, login)
@@ -217,7 +217,7 @@ var _ = Describe("a ProviderToken that is deleted and comes back from Git", func
 		} else {
 			Expect(server.Client.Delete(ctx, pt)).To(Succeed())
 		}
-		Eventually(func() bool { return apierrors.IsNotFound(server.Client.Get(ctx, client.ObjectKeyFromObject(pt), pt)) }).WithTimeout(10 * time.Second).Should(BeTrue())
+		Eventually(func() bool { return apierrors.IsNotFound(server.Client.Get(ctx, client.ObjectKeyFromObject(pt), pt)) }).Should(BeTrue())
 		if s := w.Secret(ctx, want); len(s.OwnerReferences) > 0 {
 			Expect(server.Client.Delete(ctx, s)).To(Succeed()) // the garbage collector's part again
 		}
@@ -256,14 +256,14 @@ var _ = Describe("the operator's namespace", func() {
 		w.Clock.Step(2 * time.Second)
 		w.Operator()
 		w.Becomes(ctx, wrong, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonLoginFrozen)
-		Eventually(func() int { return book.count(wrongPassword) }).WithTimeout(10 * time.Second).Should(Equal(2))
+		Eventually(func() int { return book.count(wrongPassword) }).Should(Equal(2))
 		testworld.StaysFor(quiet, func() int { return book.count(wrongPassword) }, 2)
 		Expect(w.Token(ctx, right)).To(Equal(held))
 		w.StepToRefresh(ctx, right)
 
 		By("and is probed sparsely again")
 		w.Clock.Step(30 * time.Minute)
-		Eventually(func() int { return book.count(wrongPassword) }).WithTimeout(10 * time.Second).Should(Equal(3))
+		Eventually(func() int { return book.count(wrongPassword) }).Should(Equal(3))
 		w.Becomes(ctx, wrong, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonLoginFrozen)
 	})
 
@@ -285,7 +285,7 @@ var _ = Describe("the operator's namespace", func() {
 		testworld.StaysFor(quiet, func() int { return book.count(wrongPassword) }, 1)
 		w.Clock.Step(10*time.Minute + time.Second)
 		w.Ready(ctx, right)
-		Eventually(func() int { return book.count(wrongPassword) }).WithTimeout(10 * time.Second).Should(Equal(2))
+		Eventually(func() int { return book.count(wrongPassword) }).Should(Equal(2))
 		Expect(book.most()).To(BeNumerically("<=", 2))
 	})
 })

@@ -113,6 +113,7 @@ func (c *crowd) quiet() {
 		last = reconciles()
 		return before == last
 	}).WithTimeout(time.Minute).WithPolling(300 * time.Millisecond).Should(BeTrue())
+	c.Rest() // events are written beside what reconciles do
 }
 
 // reconciles counts those that have ended in this process.
@@ -254,7 +255,7 @@ var _ = Describe("many ProviderTokens", func() {
 		recovered := c.Clock.Now()
 		for done := 0; done < n; {
 			// The canary's second has one start less.
-			Eventually(func() int { return c.providers.minted(mark, host) }).WithTimeout(20*time.Second).
+			Eventually(func() int { return c.providers.minted(mark, host) }).
 				Should(BeNumerically(">=", min(done+rate-1, n)), "less than the rate within a second")
 			done = c.providers.minted(mark, host)
 			if done < n {

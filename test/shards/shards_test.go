@@ -95,7 +95,7 @@ var _ = Describe("a running fleet", func() {
 		Eventually(func() int {
 			all, early, late = w.books.audit()
 			return all
-		}).WithTimeout(soon).WithPolling(poll).Should(Equal(w.issued()), "tokens that were published, and that were minted")
+		}).WithPolling(poll).Should(Equal(w.issued()), "tokens that were published, and that were minted")
 		AddReportEntry("tokens", all)
 		Expect(all).To(BeNumerically(">", 4*size), "nothing was refreshed")
 		Expect(early).To(BeEmpty(), "replaced before they were due")
@@ -121,7 +121,7 @@ var _ = Describe("a ProviderToken whose label changes from one shard to another"
 		w.served(ctx, pt, w.name(shardB), "b")
 		testworld.StaysFor(quiet, w.issued, 2)
 		gate.Release()
-		Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(soon).WithPolling(poll).ShouldNot(Equal(old))
+		Eventually(func() string { return w.Token(ctx, pt) }).WithPolling(poll).ShouldNot(Equal(old))
 		w.settle(ctx)
 		w.served(ctx, pt, w.name(shardB), "b")
 		w.Clock.Step(courtesy)
@@ -167,7 +167,7 @@ var _ = Describe("a ProviderToken whose label changes from one shard to another"
 		w.settle(ctx)
 		Expect(used()).To(Equal(2))
 		w.due(ctx, pt)
-		Eventually(used).WithTimeout(soon).WithPolling(poll).Should(Equal(3))
+		Eventually(used).WithPolling(poll).Should(Equal(3))
 		w.settle(ctx)
 		Expect(w.Sim.UP42.Accepts(w.Token(ctx, pt))).To(BeTrue())
 	}, SpecTimeout(30*time.Second))
@@ -200,7 +200,7 @@ var _ = Describe("two operators that select the same ProviderTokens", func() {
 			g.Expect(at).To(BeNumerically(">=", 0))
 			g.Expect(list.Items[at].Type).To(Equal("Warning"))
 			g.Expect(list.Items[at].Note).To(And(ContainSubstring(w.name("")), ContainSubstring(w.name(rest)), ContainSubstring("--watch-label-selector")))
-		}).WithTimeout(soon).WithPolling(poll).Should(Succeed())
+		}).WithPolling(poll).Should(Succeed())
 
 		By("the one in charge ends")
 		two.Stop()
@@ -246,7 +246,7 @@ var _ = Describe("two operators that select the same ProviderTokens", func() {
 		Eventually(func() int {
 			w.Clock.Step(10 * time.Second)
 			return w.issued()
-		}).WithTimeout(soon).WithPolling(quiet / 10).Should(BeNumerically(">", 2))
+		}).WithPolling(quiet / 10).Should(BeNumerically(">", 2))
 		w.settle(ctx)
 		w.Clock.Step(courtesy)
 		testworld.StaysFor(quiet, func() bool { return w.issued() <= 4 }, true) // each may have been asking

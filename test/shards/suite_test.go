@@ -33,8 +33,6 @@ func TestSuite(t *testing.T) {
 var _ = BeforeSuite(func() { server = testworld.NewServer(nil) })
 
 const (
-	// soon is how long the operator may take for what is due; real time.
-	soon = 10 * time.Second
 	// quiet is how long to look for something that must not happen; real time.
 	quiet = 300 * time.Millisecond
 	poll  = 10 * time.Millisecond
@@ -110,7 +108,7 @@ func (w *fleet) served(ctx context.Context, pt *v1alpha1.ProviderToken, by, shar
 		s := w.Secret(ctx, pt)
 		g.Expect(s).NotTo(BeNil())
 		g.Expect(s.Labels[v1alpha1.ShardLabel]).To(Equal(shard))
-	}).WithTimeout(soon).WithPolling(poll).Should(Succeed())
+	}).WithPolling(poll).Should(Succeed())
 }
 
 // keeps waits until the operator of a registry knows that n ProviderTokens are left to it.
@@ -118,7 +116,7 @@ func (w *fleet) served(ctx context.Context, pt *v1alpha1.ProviderToken, by, shar
 // and the clock of a spec must not leap over that moment.
 func keeps(registry *prometheus.Registry, n int) {
 	GinkgoHelper()
-	Eventually(func() (int, error) { return testutil.GatherAndCount(registry, "providertoken_ready") }).WithTimeout(soon).WithPolling(poll).Should(Equal(n))
+	Eventually(func() (int, error) { return testutil.GatherAndCount(registry, "providertoken_ready") }).WithPolling(poll).Should(Equal(n))
 }
 
 // settle waits until no token is due, by what the targets say, and status tells of all.
@@ -127,7 +125,7 @@ func (w *fleet) settle(ctx context.Context) {
 	for _, pt := range w.all {
 		Eventually(func(g Gomega) {
 			g.Expect(w.said(g, ctx, pt, v1alpha1.RefreshAtAnnotation)).To(BeTemporally(">", w.Clock.Now()))
-		}).WithTimeout(soon).WithPolling(poll).Should(Succeed(), pt.Name)
+		}).WithPolling(poll).Should(Succeed(), pt.Name)
 		w.Settle(ctx, pt)
 	}
 }
@@ -153,7 +151,7 @@ func (w *fleet) issued() int { return w.Sim.Generic.Issued() }
 // becomes waits until the provider has handed out n tokens, and for a while sees no other one.
 func (w *fleet) becomes(n int) {
 	GinkgoHelper()
-	Eventually(w.issued).WithTimeout(soon).WithPolling(poll).Should(Equal(n))
+	Eventually(w.issued).WithPolling(poll).Should(Equal(n))
 	testworld.StaysFor(quiet, w.issued, n)
 }
 

@@ -40,7 +40,7 @@ func (w *World) Becomes(ctx context.Context, pt *v1alpha1.ProviderToken, kind st
 		g.Expect(c).NotTo(BeNil())
 		g.Expect([]string{string(c.Status), c.Reason}).To(Equal([]string{string(status), reason}), c.Message)
 		g.Expect(c.ObservedGeneration).To(Equal(got.Generation))
-	}).WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(Succeed())
+	}).WithPolling(20 * time.Millisecond).Should(Succeed())
 	return got
 }
 
@@ -76,7 +76,7 @@ func (w *World) StepToRefresh(ctx context.Context, pt *v1alpha1.ProviderToken) {
 	old := w.Token(ctx, pt)
 	got := w.Ready(ctx, pt)
 	w.Clock.SetTime(got.Status.RefreshAt.Time)
-	Eventually(func() string { return w.Token(ctx, pt) }).WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).
+	Eventually(func() string { return w.Token(ctx, pt) }).WithPolling(20 * time.Millisecond).
 		ShouldNot(Or(Equal(old), BeEmpty()))
 }
 
@@ -91,7 +91,7 @@ func (w *World) Settle(ctx context.Context, pt *v1alpha1.ProviderToken) {
 		g.Expect(s).NotTo(BeNil())
 		g.Expect(got.Status.Token).NotTo(BeNil())
 		g.Expect(got.Status.Token.IssuedAt.UTC().Format(time.RFC3339)).To(Equal(s.Annotations[v1alpha1.IssuedAtAnnotation]))
-	}).WithTimeout(10 * time.Second).WithPolling(20 * time.Millisecond).Should(Succeed())
+	}).WithPolling(20 * time.Millisecond).Should(Succeed())
 }
 
 // StaysFor asserts that v stays what it is for a while of real time.

@@ -21,7 +21,7 @@ func (w *faulty) pair() (leader, standby *testworld.Instance, first, second *boa
 	first, second = &board{}, &board{}
 	w.Faults = first.wrap
 	leader = w.Start()
-	Eventually(leader.Elected).WithTimeout(soon).Should(BeClosed())
+	Eventually(leader.Elected).Should(BeClosed())
 	w.Faults = second.wrap
 	standby = w.Start()
 	return leader, standby, first, second
@@ -31,7 +31,7 @@ func (w *faulty) pair() (leader, standby *testworld.Instance, first, second *boa
 func succeeds(leader, standby *testworld.Instance) time.Duration {
 	GinkgoHelper()
 	began := time.Now()
-	Eventually(standby.Elected).WithTimeout(soon).WithPolling(5 * time.Millisecond).Should(BeClosed())
+	Eventually(standby.Elected).WithPolling(5 * time.Millisecond).Should(BeClosed())
 	return time.Since(began)
 }
 
@@ -93,7 +93,7 @@ var _ = Describe("a leader that loses its lease", func() {
 
 		By("the API server in reach again")
 		first.clear()
-		Eventually(leader.Ended).WithTimeout(soon).Should(BeClosed())
+		Eventually(leader.Ended).Should(BeClosed())
 		Expect(used()).To(Equal(2))
 		Expect(w.Token(ctx, pt)).To(Equal(old), "whoever does not lead publishes nothing")
 		w.Clock.SetTime(w.said(ctx, pt, v1alpha1.ExpiresAtAnnotation).Add(-time.Minute))

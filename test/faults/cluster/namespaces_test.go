@@ -24,7 +24,7 @@ func terminate(ctx SpecContext, w *faulty, name string) {
 	Eventually(func() bool {
 		err := w.Server.Client.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "probe"}}, client.DryRunAll)
 		return apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
-	}).WithTimeout(soon).Should(BeTrue())
+	}).Should(BeTrue())
 }
 
 // finalize ends a namespace that was emptied.
@@ -40,7 +40,7 @@ func finalize(ctx SpecContext, w *faulty, name string) {
 	Expect(err).NotTo(HaveOccurred())
 	Eventually(func() bool {
 		return apierrors.IsNotFound(w.Server.Client.Get(ctx, client.ObjectKey{Name: name}, ns))
-	}).WithTimeout(soon).Should(BeTrue())
+	}).Should(BeTrue())
 }
 
 // remake makes a namespace of the same name again, with the credentials.
@@ -106,7 +106,7 @@ var _ = Describe("a namespace", func() {
 		for _, pt := range []*v1alpha1.ProviderToken{refreshed, fresh} {
 			Expect(k8s.Delete(ctx, pt)).To(Succeed())
 		}
-		Eventually(func() int { return w.series(doomed) }).WithTimeout(soon).Should(BeZero())
+		Eventually(func() int { return w.series(doomed) }).Should(BeZero())
 		finalize(ctx, w, doomed)
 		w.Clock.Step(2 * time.Hour)
 		testworld.StaysFor(quiet, w.Sim.Generic.Issued, 3)

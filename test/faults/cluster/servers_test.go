@@ -147,7 +147,7 @@ var _ = Describe("a control plane", Ordered, func() {
 		w.Settle(ctx, pt)
 		Eventually(func() error {
 			return own.Client.Patch(ctx, pt, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"later":"x"}}`)), client.FieldValidation("Strict"))
-		}).WithTimeout(soon).Should(Succeed())
+		}).Should(Succeed())
 		w.Ready(ctx, pt)
 		testworld.StaysFor(quiet, w.Sim.Generic.Issued, 2)
 		w.StepToRefresh(ctx, pt)
@@ -157,8 +157,8 @@ var _ = Describe("a control plane", Ordered, func() {
 		By("no CRD, and no ProviderToken")
 		Expect(admin.Get(ctx, name, crd)).To(Succeed())
 		Expect(admin.Delete(ctx, crd)).To(Succeed())
-		Eventually(func() bool { return apierrors.IsNotFound(admin.Get(ctx, name, crd)) }).WithTimeout(soon).Should(BeTrue())
-		Eventually(func() int { return w.series("one") }).WithTimeout(soon).Should(BeZero())
+		Eventually(func() bool { return apierrors.IsNotFound(admin.Get(ctx, name, crd)) }).Should(BeTrue())
+		Eventually(func() int { return w.series("one") }).Should(BeZero())
 		w.Clock.Step(5 * time.Hour)
 		testworld.StaysFor(quiet, w.Sim.Generic.Issued, 3)
 
@@ -167,7 +167,7 @@ var _ = Describe("a control plane", Ordered, func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(crds).NotTo(BeEmpty())
 		again := w.named("one")
-		Eventually(func() error { return own.Client.Create(ctx, again) }).WithTimeout(soon).Should(Succeed())
+		Eventually(func() error { return own.Client.Create(ctx, again) }).Should(Succeed())
 		began := time.Now()
 		Eventually(func() bool { return w.Sim.Generic.Accepts(w.Token(ctx, again)) }).WithTimeout(70 * time.Second).WithPolling(50 * time.Millisecond).Should(BeTrue())
 		w.Ready(ctx, again)
@@ -195,7 +195,7 @@ func kill(argument string) {
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		Expect(err).NotTo(HaveOccurred())
 		Expect(syscall.Kill(pid, syscall.SIGKILL)).To(Succeed())
-		Eventually(func() error { return syscall.Kill(pid, 0) }).WithTimeout(soon).ShouldNot(Succeed())
+		Eventually(func() error { return syscall.Kill(pid, 0) }).ShouldNot(Succeed())
 		return
 	}
 	Fail("no process with " + argument)

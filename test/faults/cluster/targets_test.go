@@ -34,7 +34,7 @@ var _ = Describe("a target", func() {
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) {
 			pt.Spec.Target = &v1alpha1.Target{Template: &v1alpha1.SecretTemplate{Data: repeated}}
 		})
-		Eventually(func() map[string][]byte { return w.Secret(ctx, pt).Data }).WithTimeout(soon).Should(HaveKey("g"))
+		Eventually(func() map[string][]byte { return w.Secret(ctx, pt).Data }).Should(HaveKey("g"))
 		Expect(w.Sim.Generic.Issued()).To(Equal(1))
 
 		huge := strings.Repeat("h", 30_000)
@@ -51,7 +51,7 @@ var _ = Describe("a target", func() {
 
 		By("writing the token that waited, once the template holds less")
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Target.Template.Data = nil })
-		Eventually(func() int { return len(w.Token(ctx, pt)) }).WithTimeout(soon).Should(BeNumerically(">", len(huge)))
+		Eventually(func() int { return len(w.Token(ctx, pt)) }).Should(BeNumerically(">", len(huge)))
 		w.Ready(ctx, pt)
 		Expect(w.Sim.Generic.Issued()).To(Equal(2))
 
@@ -132,7 +132,7 @@ var _ = Describe("a target", func() {
 				return s.Annotations[v1alpha1.OwnerAnnotation]
 			}
 			return ""
-		}).WithTimeout(soon).Should(HavePrefix(w.Namespace + "/"))
+		}).Should(HavePrefix(w.Namespace + "/"))
 		winner, loser = claimants[0], claimants[1]
 		if w.Secret(ctx, winner).Annotations[v1alpha1.OwnerAnnotation] == w.Namespace+"/two" {
 			winner, loser = loser, winner
@@ -152,7 +152,7 @@ var _ = Describe("a target", func() {
 		k8s := w.Server.Client
 		held := w.Secret(ctx, winner)
 		Expect(k8s.Delete(ctx, winner)).To(Succeed())
-		Eventually(func() int { return w.series(winner.Name) }).WithTimeout(soon).Should(BeZero())
+		Eventually(func() int { return w.series(winner.Name) }).Should(BeZero())
 		w.Clock.Step(10 * time.Minute)
 		testworld.StaysFor(quiet, func() string { return w.Token(ctx, loser) }, string(held.Data["token"]))
 		Expect(k8s.Delete(ctx, held)).To(Succeed())

@@ -84,9 +84,9 @@ var _ = Describe("a write", func() {
 		s := w.Secret(ctx, pt)
 		s.Data["extra"] = []byte("x")
 		Expect(w.Server.Client.Update(ctx, s)).To(Succeed())
-		Eventually(w.api.hits.Load).WithTimeout(soon).Should(BeEquivalentTo(1))
+		Eventually(w.api.hits.Load).Should(BeEquivalentTo(1))
 		answer.Release()
-		Eventually(func() float64 { return w.exchanges("success") }).WithTimeout(soon).Should(BeEquivalentTo(2))
+		Eventually(func() float64 { return w.exchanges("success") }).Should(BeEquivalentTo(2))
 		testworld.StaysFor(quiet/4, func() int { return len(w.Sim.PlantPredict.Calls()) }, 2)
 		close(write)
 		w.changes(ctx, pt, w.Sim.PlantPredict.Host, string(s.Data["token"]))
@@ -199,7 +199,7 @@ var _ = Describe("a write", func() {
 
 		w.api.on(anySecret, refuses(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable, "canary: what the server says", 0))
 		w.due(ctx, pt)
-		Eventually(w.Sim.PlantPredict.Issued).WithTimeout(soon).Should(Equal(2))
+		Eventually(w.Sim.PlantPredict.Issued).Should(Equal(2))
 		minted := w.Clock.Now()
 		testworld.StaysFor(quiet, func() string { return w.Condition(ctx, pt, v1alpha1.SecretPublishedCondition).Reason }, v1alpha1.ReasonPublished)
 		w.Clock.Step(31 * time.Second)
@@ -228,7 +228,7 @@ var _ = Describe("a write", func() {
 			now := w.Token(ctx, pt)
 			g.Expect(now).NotTo(Equal(first))
 			g.Expect(w.Sim.PlantPredict.Accepts(now)).To(BeTrue())
-		}).WithTimeout(soon).WithPolling(5 * time.Millisecond).Should(Succeed())
+		}).WithPolling(5 * time.Millisecond).Should(Succeed())
 		w.Ready(ctx, pt)
 		Expect(w.api.hits.Load()).To(BeEquivalentTo(1), "writes of the target: none with the token that had expired")
 		Expect(w.Sim.PlantPredict.Issued()).To(Equal(3))
@@ -247,7 +247,7 @@ var _ = Describe("a write", func() {
 		w.api.on(ofSecret("stuck"), hangs)
 		w.due(ctx, stuck, other)
 		w.changes(ctx, other, w.Sim.Generic.Host, is)
-		Eventually(w.api.hits.Load).WithTimeout(soon).Should(BeNumerically(">", 1))
+		Eventually(w.api.hits.Load).Should(BeNumerically(">", 1))
 		w.Clock.Step(31 * time.Second)
 		w.Becomes(ctx, stuck, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonAPIServerUnavailable)
 		tell("target not writable, no answer", w.Condition(ctx, stuck, v1alpha1.SecretPublishedCondition).Message)
@@ -313,7 +313,7 @@ var _ = Describe("a write", func() {
 		Eventually(func() bool {
 			w.Clock.Step(31 * time.Second)
 			return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt))
-		}).WithTimeout(soon).WithPolling(50 * time.Millisecond).Should(BeTrue())
+		}).WithPolling(50 * time.Millisecond).Should(BeTrue())
 		w.Ready(ctx, pt)
 		Expect(w.Sim.PlantPredict.Issued()).To(Equal(3))
 	})
@@ -335,7 +335,7 @@ var _ = Describe("a write", func() {
 		Expect(w.Server.Client.Status().Update(ctx, quota)).To(Succeed())
 		Eventually(func() bool {
 			return apierrors.IsForbidden(w.Server.Client.Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "probe"}}, client.DryRunAll))
-		}).WithTimeout(soon).Should(BeTrue())
+		}).Should(BeTrue())
 
 		gate.Release()
 		w.Becomes(ctx, pt, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetRefused)
@@ -344,7 +344,7 @@ var _ = Describe("a write", func() {
 		Eventually(func() bool {
 			w.Clock.Step(31 * time.Second)
 			return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt))
-		}).WithTimeout(soon).WithPolling(50 * time.Millisecond).Should(BeTrue())
+		}).WithPolling(50 * time.Millisecond).Should(BeTrue())
 		Expect(w.Sim.PlantPredict.Issued()).To(Equal(1))
 	}, SpecTimeout(time.Minute))
 })
@@ -381,6 +381,6 @@ func (w *faulty) forbidSecrets(ctx SpecContext, message string, try func() error
 	}
 	DeferCleanup(lift)
 	Eventually(func() bool { err := try(); return err != nil && strings.Contains(err.Error(), message) }).
-		WithTimeout(soon).WithPolling(50 * time.Millisecond).Should(BeTrue())
+		WithPolling(50 * time.Millisecond).Should(BeTrue())
 	return lift
 }

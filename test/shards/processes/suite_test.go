@@ -33,7 +33,7 @@ var (
 const (
 	buildTime = 5 * time.Minute
 	// soon is how long something may take on a machine that has more to do.
-	soon = 30 * time.Second
+	soon = time.Minute
 	poll = 10 * time.Millisecond
 )
 
