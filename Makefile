@@ -17,6 +17,8 @@ FUZZ_SECONDS ?= 10
 # How often "make crash" kills the operator, and the seed of its plans (a new one when empty).
 CRASHES ?= 300
 SEED ?=
+# The longest that "make stalls" holds an operator up at a time.
+STALLS ?= 500ms
 # How often "make microbench" runs each benchmark; benchstat wants at least 6.
 COUNT ?= 6
 # What "make bench" measures (see "bin/bench --help"), and further flags of bin/bench.
@@ -75,6 +77,11 @@ test: ## Run all tests that need no node: unit, property, fuzz seeds, conformanc
 	@hack/tool.sh helm >/dev/null; hack/tool.sh kustomize >/dev/null
 	assets=$$(hack/kube.sh) && export KUBEBUILDER_ASSETS=$$assets && go test $(race) $(TESTFLAGS) -timeout=20m ./... && \
 		for module in $(modules); do (cd $$module && GOWORK=off go test $(TESTFLAGS) -timeout=20m ./...) || exit; done
+
+.PHONY: stalls
+stalls: ## Run the suites that drive operators while these are held up at random, for up to STALLS each time (half an hour).
+	assets=$$(hack/kube.sh) && export KUBEBUILDER_ASSETS=$$assets STALLS=$(STALLS) && go test -count=1 $(TESTFLAGS) -timeout=1h ./internal/controller \
+		$(addprefix ./test/,attacks disaster leaks privilege scale shards) && cd test/faults && GOWORK=off go test -count=1 $(TESTFLAGS) -timeout=1h ./cluster
 
 .PHONY: e2e
 e2e: ## Run the end-to-end suite on a real cluster: KUBECONFIG's, kind's, or a node of its own (Linux, root).
