@@ -94,7 +94,7 @@ func kinds() []kind {
 		{regexp.MustCompile(`^kubectl krew `), place{notRun, "needs krew"}},
 		{regexp.MustCompile(`^source <\(kubectl-providertoken `), place{elsewhere, "cmd/kubectl-providertoken"}},
 		{regexp.MustCompile(`^make (bench|bench-report)\b`), place{elsewhere, "hack/bench has tests of its own; its figures are what these commands wrote"}},
-		{regexp.MustCompile(`^bin/bench\b|^hack/bench/`), place{elsewhere, "hack/bench"}},
+		{regexp.MustCompile(`^bin/bench\b|^(QPS=500 )?hack/bench/`), place{elsewhere, "hack/bench"}},
 		{regexp.MustCompile(`^go tool pprof\b`), place{notRun, "needs the profiles that a long run leaves"}},
 		{regexp.MustCompile(`\.status\.servedBy`), place{elsewhere, "test/shards runs the documented split and join with real operators"}},
 		{regexp.MustCompile(`^curl .*ISSUER`), place{notRun, "asks the reader's own provider"}},
