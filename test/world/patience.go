@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -66,11 +67,7 @@ func (w *World) Rest() {
 	const look = 2 * time.Millisecond
 	quiet, stuck, last, queued := 0, 0, -1, 0
 	longest := newStalls().longest
-	for deadline := time.Now().Add(patience + 10*longest); quiet < 2; time.Sleep(look) {
-		if time.Now().After(deadline) {
-			GinkgoWriter.Println("the clock moves though the operators are not at rest")
-			return
-		}
+	err := wait.PollUntilContextTimeout(context.Background(), look, patience+10*longest, true, func(context.Context) (bool, error) {
 		begun, fresh, held := w.activity.look(onPurpose + 2*longest)
 		waiting, working := work()
 		idle := fresh == 0 && working <= held && begun == last
@@ -86,6 +83,10 @@ func (w *World) Rest() {
 		if !idle || queued > w.leftQueued || !w.knowing() {
 			quiet = 0
 		}
+		return quiet == 2, nil
+	})
+	if err != nil {
+		GinkgoWriter.Println("the clock moves though the operators are not at rest")
 	}
 }
 
@@ -112,12 +113,13 @@ func (a *activity) begin() (end func()) {
 	}
 }
 
-// look tells how many requests there were so far, and how many are under way: as ever, or held back.
-func (a *activity) look(onPurpose time.Duration) (begun, fresh, held int) {
+// look tells how many requests there were so far, and how many are under way: as ever, or
+// held back, which is what those are that last for holding and longer.
+func (a *activity) look(holding time.Duration) (begun, fresh, held int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, since := range a.under {
-		if time.Since(since) < onPurpose {
+		if time.Since(since) < holding {
 			fresh++
 		} else {
 			held++
