@@ -67,11 +67,15 @@ func newCache(cfg *rest.Config, scheme *runtime.Scheme, namespaces []string, lab
 	if err != nil {
 		return nil, fmt.Errorf("making the cache of objects with label %s: %w", label, err)
 	}
-	return &LabelCache{Cache: c}, nil
+	return &LabelCache{Cache: c, Selector: selector}, nil
 }
 
 // LabelCache is a cache of what carries a label, that a manager starts together with its own.
-type LabelCache struct{ cache.Cache }
+type LabelCache struct {
+	cache.Cache
+	// Selector selects what it holds.
+	Selector labels.Selector
+}
 
 // GetCache makes a manager treat it as a cache.
 func (c *LabelCache) GetCache() cache.Cache { return c.Cache }

@@ -70,12 +70,12 @@ var _ = Describe("the previous token", func() {
 		Expect(w.previous(ctx, pt)).To(Equal(none))
 		for range 2 {
 			w.Settle(ctx, pt)
-			replaced, sent := w.now(ctx, pt), w.Requests.Snapshot()
+			replaced, sent := w.now(ctx, pt), w.Sent()
 			w.StepToRefresh(ctx, pt)
 			Expect(w.previous(ctx, pt)).To(Equal(replaced))
 			Expect(w.Sim.Generic.Accepts(replaced.token)).To(BeTrue())
 			w.Settle(ctx, pt)
-			Expect(w.Requests.Snapshot().Since(sent)["PUT secrets"]).To(Equal(1))
+			Expect(w.Sent().Since(sent)["PUT secrets"]).To(Equal(1))
 			w.Clock.SetTime(replaced.expiry()) // which comes before the next refresh
 			keeps(ctx, w, pt, none)
 		}
@@ -122,7 +122,7 @@ var _ = Describe("the previous token", func() {
 		w.Settle(ctx, pt)
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = true })
 		w.Ready(ctx, pt)
-		kept, token, sent := w.previous(ctx, pt), w.Token(ctx, pt), w.Requests.Snapshot()
+		kept, token, sent := w.previous(ctx, pt), w.Token(ctx, pt), w.Sent()
 		Expect(kept).NotTo(Equal(none))
 
 		w.Clock.SetTime(kept.expiry().Add(-time.Second))
@@ -132,7 +132,7 @@ var _ = Describe("the previous token", func() {
 		Expect(w.Token(ctx, pt)).To(Equal(token))
 		Expect(w.Condition(ctx, pt, v1alpha1.ReadyCondition).Status).To(Equal(metav1.ConditionTrue))
 		Expect(w.Sim.Generic.Issued()).To(Equal(2))
-		Expect(w.Requests.Snapshot().Since(sent)["PUT secrets"]).To(Equal(1))
+		Expect(w.Sent().Since(sent)["PUT secrets"]).To(Equal(1))
 
 		By("also when that happened while no operator ran")
 		w.Edit(ctx, pt, func(pt *v1alpha1.ProviderToken) { pt.Spec.Suspend = false })

@@ -131,7 +131,7 @@ var _ = Describe("what others see of a ProviderToken", func() {
 		pt := w.PlantPredict(ctx)
 		w.Ready(ctx, pt)
 		w.Settle(ctx, pt)
-		before := w.Requests.Snapshot()
+		before := w.Sent()
 		w.Sim.PlantPredict.Always(providersim.JSON(http.StatusBadGateway, "{}"))
 		w.Clock.SetTime(w.Ready(ctx, pt).Status.RefreshAt.Time)
 		failures := func() float64 { return total(gathered(w.Registry, "providertoken_exchanges_total")) - 1 }
@@ -141,7 +141,7 @@ var _ = Describe("what others see of a ProviderToken", func() {
 			w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionFalse, v1alpha1.ReasonProviderUnavailable)
 			w.Clock.Step(time.Hour / steps)
 		}
-		sent := w.Requests.Snapshot().Since(before)
+		sent := w.Sent().Since(before)
 		AddReportEntry("requests of an hour of failures", sent)
 		Expect(sent["PATCH providertokens"]).To(Equal(1), "writes of status")
 		message := w.Condition(ctx, pt, v1alpha1.TokenIssuedCondition).Message
@@ -151,7 +151,7 @@ var _ = Describe("what others see of a ProviderToken", func() {
 		w.Sim.PlantPredict.Clear()
 		w.Clock.Step(5 * time.Minute)
 		w.Becomes(ctx, pt, v1alpha1.TokenIssuedCondition, metav1.ConditionTrue, v1alpha1.ReasonIssued)
-		Expect(w.Requests.Snapshot().Since(before)["PATCH providertokens"]).To(Equal(2))
+		Expect(w.Sent().Since(before)["PATCH providertokens"]).To(Equal(2))
 		Expect(gathered(w.Registry, "providertoken_refresh_lateness_seconds")).To(HaveLen(1), "it was late")
 	})
 

@@ -88,13 +88,13 @@ var _ = Describe("propagation into pods", func() {
 		Expect(before).NotTo(BeEmpty())
 		stop()
 
-		patched := w.Requests.Snapshot()["PATCH pods"]
+		patched := w.Sent()["PATCH pods"]
 		Expect(patched).To(Equal(1))
 		w.Operator()
 		testworld.StaysFor(300*time.Millisecond, func() bool { return w.current(ctx, pt).Status.Propagation != nil }, true)
 		w.StepToRefresh(ctx, pt)
 		Eventually(w.told).WithArguments(ctx, p).ShouldNot(Equal(before))
-		Expect(w.Requests.Snapshot()["PATCH pods"]).To(Equal(2))
+		Expect(w.Sent()["PATCH pods"]).To(Equal(2))
 	})
 
 	It("costs two writes more for a refresh, one for the pod and one for the status, and no read", func(ctx SpecContext) {
@@ -102,7 +102,7 @@ var _ = Describe("propagation into pods", func() {
 		w.pod(ctx, "viewer", map[string]string{v1alpha1.MountsLabel: "plantpredict"}, mounting("plantpredict"))
 		w.StepToRefresh(ctx, pt)
 		w.toldStatus(ctx, pt, 1)
-		before := w.Requests.Snapshot()
+		before := w.Sent()
 		for range 3 {
 			told := w.current(ctx, pt).Status.Propagation.ToldAt
 			w.StepToRefresh(ctx, pt)
@@ -110,7 +110,7 @@ var _ = Describe("propagation into pods", func() {
 				WithPolling(20 * time.Millisecond).Should(BeTrue())
 		}
 		w.Settle(ctx, pt)
-		cost := w.Requests.Snapshot().Since(before)
+		cost := w.Sent().Since(before)
 		// A pod that is told at once is told of in the same status as the token.
 		Expect(cost["PATCH providertokens"]).To(BeNumerically("~", 4.5, 1.5))
 		delete(cost, "PATCH providertokens")
@@ -237,7 +237,7 @@ var _ = Describe("propagation into pods", func() {
 		w.Settle(ctx, pt)
 		Expect(w.told(ctx, p)).To(BeEmpty())
 		Expect(w.current(ctx, pt).Status.Propagation).To(BeNil())
-		for request := range w.Requests.Snapshot() {
+		for request := range w.Sent() {
 			Expect(request).NotTo(HaveSuffix(" pods"))
 		}
 	})

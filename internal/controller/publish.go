@@ -33,7 +33,7 @@ func (r *Reconciler) publish(ctx context.Context, f *facts) error {
 		}
 		err = r.publishOnce(ctx, f)
 	}
-	if errors.Is(err, errDeparting) {
+	if errors.Is(err, errDeparted) {
 		return nil // the watch will say so, too
 	}
 	return err
@@ -55,7 +55,7 @@ func (r *Reconciler) publishOnce(ctx context.Context, f *facts) error {
 	// A write whose answer was lost is recognised, and not made again.
 	saved := f.have
 	if saved == nil || !target.Matches(saved, want) {
-		if err := r.mayOwn(ctx, f, f.have, want); err != nil {
+		if err := r.mayWrite(ctx, f, want, fresh); err != nil {
 			return err
 		}
 		_, span := r.Tracer.Continue(ctx, string(f.pt.UID), "publish", f.traced())
@@ -161,30 +161,40 @@ func (f *facts) fresh(m *minted) *target.Content {
 // keepsPrevious tells whether the spec wants the token that was replaced to stay.
 func (f *facts) keepsPrevious() bool { return f.pt.Spec.Target != nil && f.pt.Spec.Target.KeepPrevious }
 
-// errDeparting means that the ProviderToken is being deleted, or is gone.
-var errDeparting = errors.New("the ProviderToken is being deleted")
+// errDeparted means that the ProviderToken is being deleted, is gone, or is another shard's.
+var errDeparted = errors.New("the ProviderToken is being deleted, or belongs to another shard")
 
-// mayOwn asks the API server whether the ProviderToken is still there, before a target
-// is put back that is gone, or an owner reference is added to one that lacks it: the
-// watch may be late. A Secret that goes with its ProviderToken must not come back.
-// And whoever deletes a ProviderToken with --cascade=orphan has the reference removed to
-// keep the Secret: put back, it would let the garbage collector take the Secret.
-func (r *Reconciler) mayOwn(ctx context.Context, f *facts, have, want *corev1.Secret) error {
-	if have == nil && f.mem.published == nil {
-		return nil
+// mayWrite asks the API server what has become of the ProviderToken where the watch may
+// be late, and a write could undo what somebody else just did:
+//   - A target is put back that is gone. A Secret that goes with its ProviderToken must not
+//     come back.
+//   - An owner reference is added to a target that lacks it. Whoever deletes a ProviderToken
+//     with --cascade=orphan has the reference removed to keep the Secret: put back, it would
+//     let the garbage collector take the Secret.
+//   - The target gets another shard's label. The operator of the shard that a ProviderToken
+//     just left would take back what that of its new one wrote, and so on in turns. (A new
+//     token is published all the same: it would be lost otherwise.)
+func (r *Reconciler) mayWrite(ctx context.Context, f *facts, want *corev1.Secret, fresh bool) error {
+	shard := f.pt.Labels[v1alpha1.ShardLabel]
+	var doubtful bool
+	if have := f.have; have == nil {
+		doubtful = f.mem.published != nil
+	} else {
+		owns := slices.ContainsFunc(have.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == f.pt.UID })
+		doubtful = len(want.OwnerReferences) > 0 && !owns || !fresh && have.Labels[v1alpha1.ShardLabel] != shard
 	}
-	if have != nil && (len(want.OwnerReferences) == 0 || slices.ContainsFunc(have.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == f.pt.UID })) {
+	if !doubtful {
 		return nil
 	}
 	var live v1alpha1.ProviderToken
 	err := r.Live.Get(ctx, f.name, &live)
 	switch {
 	case apierrors.IsNotFound(err):
-		return errDeparting
+		return errDeparted
 	case err != nil:
 		return fmt.Errorf("reading ProviderToken: %w", err)
-	case live.UID != f.pt.UID || !live.DeletionTimestamp.IsZero():
-		return errDeparting
+	case live.UID != f.pt.UID || !live.DeletionTimestamp.IsZero() || live.Labels[v1alpha1.ShardLabel] != shard:
+		return errDeparted
 	}
 	return nil
 }

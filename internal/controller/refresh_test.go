@@ -116,7 +116,7 @@ var _ = Describe("a ProviderToken", func() {
 		w := newWorld(ctx)
 		w.Operator()
 		w.Settle(ctx, w.PlantPredict(ctx))
-		Expect(w.Requests.Snapshot()["PATCH providertokens"]).To(Equal(1))
+		Expect(w.Sent()["PATCH providertokens"]).To(Equal(1))
 
 		gate := providersim.NewGate()
 		DeferCleanup(gate.Release)
@@ -148,13 +148,14 @@ var _ = Describe("a ProviderToken", func() {
 		w.Ready(ctx, pt)
 		w.StepToRefresh(ctx, pt)
 		w.Settle(ctx, pt)
+		sent := w.Sent()
 		served = server.ServedRequests(ctx)
-		sent := w.Requests.Snapshot()
 		for range refreshes {
 			w.StepToRefresh(ctx, pt)
 			w.Settle(ctx, pt)
 		}
-		served, sent = server.ServedRequests(ctx).Since(served), w.Requests.Snapshot().Since(sent)
+		sent = w.Sent().Since(sent)
+		served = server.ServedRequests(ctx).Since(served)
 		AddReportEntry("API requests", fmt.Sprintf("%d refreshes: the API server counted %v, of which the operator sent %v", refreshes, served, sent))
 		// The specs themselves only read.
 		Expect(served["PUT secrets"]).To(Equal(refreshes), "writes of the target")

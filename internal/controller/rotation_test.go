@@ -208,12 +208,14 @@ var _ = Describe("a refresh token that is the credential", func() {
 		w.StepToRefresh(ctx, pt)
 		w.Settle(ctx, pt)
 		const refreshes = 3
-		served, sent := server.ServedRequests(ctx), w.Requests.Snapshot()
+		sent := w.Sent()
+		served := server.ServedRequests(ctx)
 		for range refreshes {
 			w.StepToRefresh(ctx, pt)
 			w.Settle(ctx, pt)
 		}
-		served, sent = server.ServedRequests(ctx).Since(served), w.Requests.Snapshot().Since(sent)
+		sent = w.Sent().Since(sent)
+		served = server.ServedRequests(ctx).Since(served)
 		AddReportEntry("API requests", fmt.Sprintf("%d refreshes: the API server counted %v, of which the operator sent %v", refreshes, served, sent))
 		Expect(served["PUT secrets"]).To(Equal(3*refreshes), "intent, state and target")
 		Expect(served.Sum("POST", "PUT", "PATCH", "APPLY", "DELETE")).To(Equal(4*refreshes), "all writes: %v", served)

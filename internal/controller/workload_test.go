@@ -321,13 +321,13 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		pt := w.Create(ctx, w.federated(ctx, a, nil))
 		w.Ready(ctx, pt)
 		w.Settle(ctx, pt)
-		first := w.Requests.Snapshot()
+		first := w.Sent()
 		Expect(first["POST tokenreviews"]).To(Equal(2), "once for each audience, and only then")
 		for range 3 {
 			w.StepToRefresh(ctx, pt)
 		}
 		w.Settle(ctx, pt)
-		Expect(w.Requests.Snapshot().Since(first)).To(Equal(testworld.Requests{
+		Expect(w.Sent().Since(first)).To(Equal(testworld.Requests{
 			"PUT secrets": 3, "PATCH providertokens": 3, "GET serviceaccounts": 3, "POST serviceaccounts": 3,
 		}))
 	})
@@ -354,12 +354,12 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		} {
 			account.Annotations = annotations
 			Expect(k8s.Update(ctx, account)).To(Succeed())
-			looked := w.Requests.Snapshot()["GET serviceaccounts"]
+			looked := w.Sent()["GET serviceaccounts"]
 			w.Clock.Step(30 * time.Second)
 			Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).Should(Equal(looked + 1))
 			Expect(waiting()).To(Equal(missing))
 		}
-		Expect(w.Requests.Snapshot()["POST serviceaccounts"]).To(BeZero())
+		Expect(w.Sent()["POST serviceaccounts"]).To(BeZero())
 		Expect(a.got()).To(BeZero())
 
 		By("taking it up by itself once it consents")
@@ -405,7 +405,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 
 		By("looking again although the provider wants to be left alone for an hour")
 		for range 2 {
-			looked := w.Requests.Snapshot()["GET serviceaccounts"]
+			looked := w.Sent()["GET serviceaccounts"]
 			w.Clock.Step(30 * time.Second)
 			Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).Should(Equal(looked + 1))
 		}
@@ -438,7 +438,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 
 		Eventually(w.notes).WithArguments(ctx, v1alpha1.ReasonWaitingForCredentials).Should(HaveLen(1))
 		stop()
-		looked := w.Requests.Snapshot()["GET serviceaccounts"]
+		looked := w.Sent()["GET serviceaccounts"]
 		w.Operator()
 		Eventually(func() int { return w.Requests.Snapshot()["GET serviceaccounts"] }).Should(Equal(looked + 1))
 		testworld.StaysFor(quiet, func() metav1.ConditionStatus {
@@ -478,7 +478,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		pt.Spec.Credentials.ServiceAccount.Audience = "https://kubernetes.default.svc"
 		w.Becomes(ctx, w.Create(ctx, pt), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
 		Expect(w.resolved(ctx, pt)).To(ContainSubstring("is the API server's"))
-		Expect(w.Requests.Snapshot()["GET serviceaccounts"]).To(BeZero())
+		Expect(w.Sent()["GET serviceaccounts"]).To(BeZero())
 		Expect(a.got()).To(BeZero())
 	})
 
@@ -489,14 +489,14 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		pt.Spec.Credentials.ServiceAccount.Audience = unlistedAudience
 		w.Becomes(ctx, w.Create(ctx, pt), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
 		Expect(w.resolved(ctx, pt)).To(ContainSubstring("is the API server's"))
-		requested := w.Requests.Snapshot()["POST serviceaccounts"]
+		requested := w.Sent()["POST serviceaccounts"]
 		Expect(requested).To(Equal(1))
 
 		w.Clock.Step(time.Hour)
 		another := pt.DeepCopy()
 		another.ObjectMeta = metav1.ObjectMeta{Namespace: w.Namespace, Name: "another"}
 		w.Becomes(ctx, w.Create(ctx, another), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
-		Expect(w.Requests.Snapshot()["POST serviceaccounts"]).To(Equal(requested))
+		Expect(w.Sent()["POST serviceaccounts"]).To(Equal(requested))
 		Expect(a.got()).To(BeZero(), "nothing may be sent")
 	})
 
@@ -516,7 +516,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 			tricky.Spec.Credentials.ServiceAccount.Name = name
 			w.Becomes(ctx, w.Create(ctx, tricky), v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
 		}
-		Expect(w.Requests.Snapshot()["POST serviceaccounts"]).To(BeZero())
+		Expect(w.Sent()["POST serviceaccounts"]).To(BeZero())
 		Expect(a.got()).To(BeZero())
 	})
 
@@ -542,7 +542,7 @@ var _ = Describe("the token of a ServiceAccount", func() {
 		pt := w.Create(ctx, w.federated(ctx, a, nil))
 		w.Becomes(ctx, pt, v1alpha1.CredentialsResolvedCondition, metav1.ConditionFalse, v1alpha1.ReasonServiceAccountRefused)
 		Expect(w.resolved(ctx, pt)).To(ContainSubstring("config/workload-identity"))
-		Expect(w.Requests.Snapshot()["GET serviceaccounts"]).To(BeZero())
+		Expect(w.Sent()["GET serviceaccounts"]).To(BeZero())
 	})
 
 	It("is of no use to a provider that wants something else", func(ctx SpecContext) {

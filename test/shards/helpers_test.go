@@ -48,11 +48,11 @@ func (w *fleet) rotating(ctx context.Context, shard string) *v1alpha1.ProviderTo
 // writes judges how often the status and the target of pt are written in one more refresh.
 func (w *fleet) writes(ctx context.Context, pt *v1alpha1.ProviderToken) string {
 	GinkgoHelper()
-	before, n := w.Requests.Snapshot(), w.issued()
+	before, n := w.Sent(), w.issued()
 	w.due(ctx, pt)
 	w.becomes(n + 1)
 	w.settle(ctx)
-	after := w.Requests.Snapshot().Since(before)
+	after := w.Sent().Since(before)
 	if after["PUT secrets"] == 1 && after["PATCH providertokens"] == 1 {
 		return "one a refresh"
 	}

@@ -2,6 +2,7 @@ package world
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -181,13 +183,13 @@ func work() (queued, working int) {
 // watched is a manager that shows the caches that were put into it.
 type watched struct {
 	ctrl.Manager
-	labelled []cache.Cache
+	labelled []*controller.LabelCache
 }
 
 // Add implements manager.Manager.
 func (m *watched) Add(r ctrlmanager.Runnable) error {
 	if c, is := r.(*controller.LabelCache); is {
-		m.labelled = append(m.labelled, c.Cache)
+		m.labelled = append(m.labelled, c)
 	}
 	return m.Manager.Add(r)
 }
@@ -197,8 +199,8 @@ type view struct {
 	from     cache.Cache
 	list     func() client.ObjectList
 	selector labels.Selector
-	// part says that the cache may hold less than the selector selects.
-	part bool
+	// clusterwide says that the kind has no namespaces.
+	clusterwide bool
 }
 
 // knowing tells whether the caches of the running operators hold what the API server holds. An
@@ -213,26 +215,21 @@ func (w *World) knowing() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), onPurpose)
 	defer cancel()
 	for _, v := range views {
-		for _, ns := range w.Served() {
+		places := w.Served()
+		if v.clusterwide {
+			places = []string{metav1.NamespaceAll}
+		}
+		for _, ns := range places {
 			live, cached := v.list(), v.list()
 			if w.Server.Client.List(ctx, live, client.InNamespace(ns), client.MatchingLabelsSelector{Selector: v.selector}) != nil {
 				continue
 			}
-			if v.from.List(ctx, cached, client.InNamespace(ns)) != nil || !same(versions(live), versions(cached), v.part) {
+			if v.from.List(ctx, cached, client.InNamespace(ns)) != nil || !maps.Equal(versions(live), versions(cached)) {
 				return false
 			}
 		}
 	}
 	return true
-}
-
-func same(live, cached map[types.UID]string, part bool) bool {
-	for uid, version := range cached {
-		if live[uid] != version {
-			return false
-		}
-	}
-	return part || len(live) == len(cached)
 }
 
 func versions(list client.ObjectList) map[types.UID]string {
@@ -248,27 +245,30 @@ func versions(list client.ObjectList) map[types.UID]string {
 }
 
 // viewsOf are the caches of an operator.
-func (w *World) viewsOf(mgr *watched) []view {
+func (w *World) viewsOf(mgr *watched, options controller.Options) []view {
 	GinkgoHelper()
-	carrying := func(label string) labels.Selector {
-		s, err := labels.Parse(label)
-		Expect(err).NotTo(HaveOccurred())
-		return s
-	}
-	tokens := func() client.ObjectList { return &v1alpha1.ProviderTokenList{} }
-	secrets := func() client.ObjectList { return &corev1.SecretList{} }
 	shard := w.Shard
 	if shard == nil {
 		shard = labels.Everything()
 	}
-	views := []view{{from: mgr.GetCache(), list: tokens, selector: shard}}
-	last := len(mgr.labelled) - 2
-	if last > 0 {
-		pods := func() client.ObjectList { return &corev1.PodList{} }
-		views = append(views, view{from: mgr.labelled[0], list: pods, selector: carrying(v1alpha1.MountsLabel)})
+	bundles, err := labels.Parse(v1alpha1.CABundleLabel)
+	Expect(err).NotTo(HaveOccurred())
+	own := mgr.GetCache()
+	views := []view{
+		{from: own, list: func() client.ObjectList { return &v1alpha1.ProviderTokenList{} }, selector: shard},
+		{from: own, list: func() client.ObjectList { return &v1alpha1.TokenProviderList{} }, selector: labels.Everything()},
+		{from: own, list: func() client.ObjectList { return &corev1.ConfigMapList{} }, selector: bundles},
 	}
-	return append(views,
-		view{from: mgr.labelled[last], list: secrets, selector: carrying(v1alpha1.CredentialsForLabel)},
-		view{from: mgr.labelled[last+1], list: secrets, selector: carrying(v1alpha1.TargetLabel), part: w.Shard != nil},
-	)
+	if options.ClusterProviders {
+		views = append(views, view{from: own, list: func() client.ObjectList { return &v1alpha1.ClusterTokenProviderList{} }, selector: labels.Everything(), clusterwide: true})
+	}
+	last := len(mgr.labelled) - 2 // the last two are of Secrets
+	for i, c := range mgr.labelled {
+		list := func() client.ObjectList { return &corev1.SecretList{} }
+		if i < last {
+			list = func() client.ObjectList { return &corev1.PodList{} }
+		}
+		views = append(views, view{from: c, list: list, selector: c.Selector})
+	}
+	return views
 }

@@ -65,6 +65,13 @@ func (s *Server) ServedRequests(ctx context.Context) Requests {
 	return counts
 }
 
+// Sent is what the operators of this world sent to the API server so far, when they have
+// done what there was to do: to be compared with what they had sent before.
+func (w *World) Sent() Requests {
+	w.Rest()
+	return w.Requests.Snapshot()
+}
+
 // RequestLog counts what an operator sends to the API server.
 type RequestLog struct {
 	mu   sync.Mutex
@@ -99,7 +106,7 @@ func (l *RequestLog) count(r *http.Request) {
 	l.seen[verb+" "+resource]++
 }
 
-// Snapshot is what was counted so far.
+// Snapshot is what was counted so far, by operators that may be about to send more.
 func (l *RequestLog) Snapshot() Requests {
 	l.mu.Lock()
 	defer l.mu.Unlock()

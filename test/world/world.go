@@ -261,7 +261,7 @@ func (w *World) Start() *Instance {
 	Expect(mgr.GetCache().WaitForCacheSync(ctx)).To(BeTrue())
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.views[i] = w.viewsOf(mgr)
+	w.views[i] = w.viewsOf(mgr, options)
 	return i
 }
 

@@ -30,7 +30,7 @@ var _ = Describe("a write", func() {
 	It("whose answer is lost is recognised, and neither token nor write is made twice", func(ctx SpecContext) {
 		w := newWorld(ctx)
 		w.api.first(1, ofSecret("plantpredict"), loses)
-		before := w.Requests.Snapshot()
+		before := w.Sent()
 		w.Operator()
 		pt := w.Wanted("plantpredict")
 		pt.Spec.Target = &v1alpha1.Target{KeepPrevious: true}
@@ -40,18 +40,18 @@ var _ = Describe("a write", func() {
 		w.Settle(ctx, pt)
 		first := w.Token(ctx, pt)
 		Expect(w.api.hits.Load()).To(BeNumerically(">=", 1))
-		sent := w.Requests.Snapshot().Since(before)
+		sent := w.Sent().Since(before)
 		Expect(sent["POST secrets"]).To(Or(Equal(2), Equal(3)), "a rehearsal and the target, and that again where the watch is slower than the retry: %v", sent)
 		Expect(sent["PUT secrets"]).To(BeZero(), "%v", sent)
 
 		By("replacing it, and keeping the former one")
 		w.api.first(1, ofSecret("plantpredict"), loses)
-		before = w.Requests.Snapshot()
+		before = w.Sent()
 		w.due(ctx, pt)
 		w.changes(ctx, pt, w.Sim.PlantPredict.Host, first)
 		w.Settle(ctx, pt)
 		w.Ready(ctx, pt)
-		sent = w.Requests.Snapshot().Since(before)
+		sent = w.Sent().Since(before)
 		Expect(sent["PUT secrets"]).To(Equal(1), "%v", sent)
 		Expect(string(w.Secret(ctx, pt).Data["previous-token"])).To(Equal(first))
 		Expect(w.Sim.PlantPredict.Issued()).To(Equal(2))
@@ -110,7 +110,7 @@ var _ = Describe("a write", func() {
 			w.Settle(ctx, pt)
 			old[pt.Name] = w.Token(ctx, pt)
 		}
-		before := w.Requests.Snapshot()
+		before := w.Sent()
 		w.api.on(writes, func(next http.RoundTripper, r *http.Request) (*http.Response, error) {
 			select {
 			case <-time.After(2 * time.Second):
@@ -127,7 +127,7 @@ var _ = Describe("a write", func() {
 		for _, pt := range all {
 			w.Settle(ctx, pt)
 		}
-		sent := w.Requests.Snapshot().Since(before)
+		sent := w.Sent().Since(before)
 		tell("8 refreshes with 2 s for each request", fmt.Sprintf("%s, %v", time.Since(began).Round(100*time.Millisecond), sent))
 		Expect(w.Sim.Generic.Issued()).To(Equal(2 * len(all)))
 		Expect(sent["PUT secrets"]).To(Equal(len(all)))
