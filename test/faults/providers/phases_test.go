@@ -47,7 +47,7 @@ func (c *cell) bounds() (within time.Duration, most int) {
 	}
 	within = late(8, time.Second, time.Minute)
 	if c.fault.hangs {
-		within += patience + slack // for the end of the attempt that hangs, too
+		within += patience // for the end of the attempt that hangs, too
 	}
 	return within, times(10, 10, 20, 45)
 }
