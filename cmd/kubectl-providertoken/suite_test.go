@@ -112,7 +112,7 @@ func awaitRight(ctx context.Context, user string, right authorizationv1.Resource
 		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &right}}
 		g.Expect(k8s.Create(ctx, review)).To(Succeed())
 		g.Expect(review.Status.Allowed).To(BeTrue(), user)
-	}).WithTimeout(30 * time.Second).WithPolling(10 * time.Millisecond).Should(Succeed())
+	}).WithPolling(10 * time.Millisecond).Should(Succeed())
 }
 
 // person is somebody with the plugin in front of the cluster.

@@ -194,7 +194,7 @@ var _ = Describe("what others see of a ProviderToken", func() {
 			slices.Sort(told)
 			return told
 		}
-		Eventually(events).WithTimeout(30 * time.Second).Should(Equal([]string{"Normal Refresh Ready true"}))
+		Eventually(events).Should(Equal([]string{"Normal Refresh Ready true"}))
 		Eventually(away.Load).Should(BeNumerically("<", 0), "it is not sent again")
 		Expect(events()).To(HaveLen(1))
 

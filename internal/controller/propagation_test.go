@@ -283,7 +283,7 @@ var _ = Describe("the policy for propagation", Ordered, func() {
 		Eventually(func() error {
 			tries++
 			return patch(ctx, operator, "status", fmt.Sprintf(`{"metadata":{"labels":{"probe":"%d"}}}`, tries))
-		}).WithTimeout(30 * time.Second).WithPolling(50 * time.Millisecond).Should(MatchError(apierrors.IsInvalid, "refused by the policy"))
+		}).WithPolling(50 * time.Millisecond).Should(MatchError(apierrors.IsInvalid, "refused by the policy"))
 		Expect(patch(ctx, k8s, "status", `{"metadata":{"labels":{"probe":null}}}`)).To(Succeed())
 	})
 
@@ -455,7 +455,7 @@ func (w *world) refusePatch(ctx context.Context, p *corev1.Pod) {
 		body := fmt.Sprintf(`{"metadata":{"annotations":{"tries":"%d"}}}`, tries)
 		return k8s.Status().Patch(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name}},
 			client.RawPatch(types.MergePatchType, []byte(body)))
-	}).WithTimeout(30 * time.Second).WithPolling(50 * time.Millisecond).Should(MatchError(apierrors.IsInvalid, "refused by the policy"))
+	}).WithPolling(50 * time.Millisecond).Should(MatchError(apierrors.IsInvalid, "refused by the policy"))
 }
 
 // hints are the notes of events about pods that will not see a new token.

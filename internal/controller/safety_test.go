@@ -245,7 +245,7 @@ var _ = Describe("a token that is valid", func() {
 		w.Operator()
 		Expect(gate.Await(ctx, 1)).To(Succeed())
 		testworld.StaysFor(quiet, func() *metav1.Condition { return w.Condition(ctx, pt, v1alpha1.TokenIssuedCondition) }, before)
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(3*time.Minute))
 
 	It("turns unready at its expiry while suspended, and is repaired until then", func(ctx SpecContext) {
 		w := newWorld(ctx)

@@ -632,7 +632,7 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 			rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}},
 			rbacv1.PolicyRule{APIGroups: []string{"providertoken.dev"}, Resources: []string{"providertokens/status"}, Verbs: []string{"patch"}})
 		Eventually(func() error { return ask(ctx, operator, w.Namespace, "app", 600, "kubernetes") }).
-			WithTimeout(30 * time.Second).WithPolling(50 * time.Millisecond).Should(MatchError(apierrors.IsInvalid, "refused by the policy"))
+			WithPolling(50 * time.Millisecond).Should(MatchError(apierrors.IsInvalid, "refused by the policy"))
 		Eventually(func() error { return ask(ctx, single, w.Namespace, "app", 600, "sso") }).Should(Succeed())
 	})
 
@@ -679,7 +679,7 @@ var _ = Describe("the policy for workload identity", Ordered, func() {
 			fmt.Sprintf("[%q]", unlistedAudience))
 		Expect(k8s.Patch(ctx, policy, client.RawPatch(types.JSONPatchType, []byte(change)))).To(Succeed())
 		Eventually(func() error { return ask(ctx, operator, w.Namespace, "app", 600, unlistedAudience) }).
-			WithTimeout(30 * time.Second).WithPolling(50 * time.Millisecond).Should(MatchError(ContainSubstring("API server itself")))
+			WithPolling(50 * time.Millisecond).Should(MatchError(ContainSubstring("API server itself")))
 		Expect(ask(ctx, operator, w.Namespace, "app", 600, "sso")).To(Succeed())
 	})
 

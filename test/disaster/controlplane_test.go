@@ -122,7 +122,7 @@ func healthy(ctx context.Context, c *http.Client, address string) {
 			return 0, err
 		}
 		return resp.StatusCode, resp.Body.Close()
-	}).WithTimeout(40 * time.Second).WithPolling(50 * time.Millisecond).Should(Equal(http.StatusOK))
+	}).WithPolling(50 * time.Millisecond).Should(Equal(http.StatusOK))
 }
 
 func end(cmd *exec.Cmd, how os.Signal) {

@@ -298,7 +298,7 @@ func gone(ctx context.Context) {
 			crd := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "apiextensions.k8s.io/v1", Kind: "CustomResourceDefinition"}}
 			g.Expect(apierrors.IsNotFound(server.Client.Get(ctx, client.ObjectKey{Name: kind + ".providertoken.dev"}, crd))).To(BeTrue(), kind)
 		}
-	}).WithTimeout(30 * time.Second).WithPolling(50 * time.Millisecond).Should(Succeed())
+	}).WithPolling(50 * time.Millisecond).Should(Succeed())
 }
 
 var _ = Describe("the CRDs", Serial, func() {

@@ -114,7 +114,7 @@ func run(ctx context.Context, install objects, env ...string) *operator {
 		stopped = true
 		Expect(cmd.Process.Signal(syscall.SIGTERM)).To(Succeed())
 		var err error
-		Eventually(ended).WithTimeout(40 * time.Second).Should(Receive(&err))
+		Eventually(ended).Should(Receive(&err))
 		Expect(err).NotTo(HaveOccurred(), "the manager's end")
 	}
 	DeferCleanup(func() {

@@ -100,7 +100,7 @@ var _ = Describe("a running fleet", func() {
 		Expect(all).To(BeNumerically(">", 4*size), "nothing was refreshed")
 		Expect(early).To(BeEmpty(), "replaced before they were due")
 		Expect(late).To(BeEmpty(), "replaced after they had expired")
-	}, SpecTimeout(time.Minute))
+	}, SpecTimeout(3*time.Minute))
 })
 
 var _ = Describe("a ProviderToken whose label changes from one shard to another", func() {
@@ -128,7 +128,7 @@ var _ = Describe("a ProviderToken whose label changes from one shard to another"
 		w.becomes(2)
 		w.due(ctx, pt)
 		w.becomes(3)
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(3*time.Minute))
 
 	It("while the operator that has it on its way is lost gets another one in time", func(ctx SpecContext) {
 		w := newFleet(ctx)
@@ -146,7 +146,7 @@ var _ = Describe("a ProviderToken whose label changes from one shard to another"
 		w.Clock.Step(courtesy)
 		w.becomes(2)
 		w.settle(ctx)
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(3*time.Minute))
 
 	It("while its refresh token is used that works once, loses neither", func(ctx SpecContext) {
 		w := newFleet(ctx)
@@ -170,7 +170,7 @@ var _ = Describe("a ProviderToken whose label changes from one shard to another"
 		Eventually(used).WithPolling(poll).Should(Equal(3))
 		w.settle(ctx)
 		Expect(w.Sim.UP42.Accepts(w.Token(ctx, pt))).To(BeTrue())
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(3*time.Minute))
 })
 
 var _ = Describe("two operators that select the same ProviderTokens", func() {
@@ -215,7 +215,7 @@ var _ = Describe("two operators that select the same ProviderTokens", func() {
 		_, early, late := w.books.audit()
 		Expect(append(early, late...)).To(BeEmpty())
 		one.Stop()
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(3*time.Minute))
 
 	It("do not write over each other while the provider is down", func(ctx SpecContext) {
 		w := newFleet(ctx)
@@ -253,7 +253,7 @@ var _ = Describe("two operators that select the same ProviderTokens", func() {
 		now := w.issued()
 		w.due(ctx, pt)
 		w.becomes(now + 1)
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(3*time.Minute))
 
 	It("leave a target to the ProviderToken that had it first, in whichever shard", func(ctx SpecContext) {
 		w := newFleet(ctx)
@@ -269,7 +269,7 @@ var _ = Describe("two operators that select the same ProviderTokens", func() {
 		w.Becomes(ctx, theirs, v1alpha1.SecretPublishedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetConflict)
 		testworld.StaysFor(quiet, w.issued, 1)
 		Expect(w.Secret(ctx, mine).ResourceVersion).To(Equal(held.ResourceVersion))
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(3*time.Minute))
 })
 
 var _ = Describe("a shard by the label providertoken.dev/shard", func() {
@@ -314,7 +314,7 @@ var _ = Describe("a shard by the label providertoken.dev/shard", func() {
 		took := w.Sent().Since(before)
 		Expect(took.Sum("GET", "LIST")).To(BeZero(), "%v", took)
 		Expect(took.Sum("PUT", "PATCH", "POST")).To(Equal(2), "%v", took)
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(3*time.Minute))
 
 	It("is not fought for by the operator that has yet to hear that a ProviderToken went to another one", func(ctx SpecContext) {
 		w := newFleet(ctx)
@@ -334,7 +334,7 @@ var _ = Describe("a shard by the label providertoken.dev/shard", func() {
 		Eventually(func() int { return sent()["GET providertokens"] }).WithPolling(poll).Should(BeNumerically(">=", 2))
 		testworld.StaysFor(quiet, func() int { return sent().Sum("PUT", "PATCH", "POST") }, 2)
 		Expect(w.issued()).To(Equal(1))
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(3*time.Minute))
 
 	It("shows what belongs to nobody: the API server counts more objects than all operators together", func(ctx SpecContext) {
 		w := newFleet(ctx)
@@ -352,7 +352,7 @@ var _ = Describe("a shard by the label providertoken.dev/shard", func() {
 			return got.Status.ObservedGeneration
 		}, int64(-1))
 		w.all = w.all[:1]
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(3*time.Minute))
 })
 
 var _ = Describe("the sizes of objects that docs/scaling.md computes with", func() {
@@ -373,5 +373,5 @@ var _ = Describe("the sizes of objects that docs/scaling.md computes with", func
 		Expect(target - int(costs.TokenCopies)*token).To(near(int(costs.TargetBytesBesideTokens)))
 		Expect(object).To(near(int(costs.ProviderTokenBytes)))
 		Expect(login).To(near(int(costs.CredentialBytes)))
-	}, SpecTimeout(30*time.Second))
+	}, SpecTimeout(3*time.Minute))
 })

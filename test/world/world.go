@@ -252,7 +252,7 @@ func (w *World) Start() *Instance {
 	}()
 	i.Stop = sync.OnceFunc(func() {
 		cancel()
-		Eventually(ended).WithTimeout(40 * time.Second).Should(BeClosed())
+		Eventually(ended).Should(BeClosed())
 		if w.Election == nil {
 			Expect(failed).NotTo(HaveOccurred())
 		}

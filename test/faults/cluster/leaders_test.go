@@ -65,7 +65,7 @@ var _ = Describe("a leader that loses its lease", func() {
 		Expect(w.Sim.Generic.Issued()).To(Equal(3), "the first, the one in flight, and that of the new leader")
 		w.StepToRefresh(ctx, pt)
 		Expect(w.Sim.Generic.Issued()).To(Equal(4))
-	}, SpecTimeout(time.Minute))
+	}, SpecTimeout(3*time.Minute))
 
 	It("while a refresh token is used that works once stores what comes back, and the other one waits for that", func(ctx SpecContext) {
 		w := newWorld(ctx)
@@ -102,5 +102,5 @@ var _ = Describe("a leader that loses its lease", func() {
 		Expect(used()).To(Equal(3), "one use each of three refresh tokens")
 		w.StepToRefresh(ctx, pt)
 		Expect(w.Sim.UP42.Accepts(w.Token(ctx, pt))).To(BeTrue())
-	}, SpecTimeout(time.Minute))
+	}, SpecTimeout(3*time.Minute))
 })

@@ -117,5 +117,5 @@ var _ = Describe("a namespace", func() {
 		w.Create(ctx, again)
 		w.Ready(ctx, again)
 		Expect(w.Sim.Generic.Issued()).To(Equal(4))
-	}, SpecTimeout(time.Minute))
+	}, SpecTimeout(3*time.Minute))
 })

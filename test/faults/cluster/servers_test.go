@@ -71,7 +71,7 @@ var _ = Describe("a control plane", Ordered, func() {
 		GinkgoHelper()
 		began := time.Now()
 		for _, pt := range append(f.all, f.once) {
-			Eventually(func() string { return f.w.Token(ctx, pt) }).WithTimeout(40*time.Second).WithPolling(50*time.Millisecond).
+			Eventually(func() string { return f.w.Token(ctx, pt) }).WithPolling(50*time.Millisecond).
 				ShouldNot(Or(Equal(f.old[pt.Name]), BeEmpty()), pt.Name)
 		}
 		tell("all tokens written", time.Since(began).Round(100*time.Millisecond).String()+" after the control plane answered again")
@@ -93,7 +93,7 @@ var _ = Describe("a control plane", Ordered, func() {
 	away := func(f *fleet) {
 		GinkgoHelper()
 		f.gate.Release()
-		Eventually(func() float64 { return f.w.exchanges("success") }).WithTimeout(40 * time.Second).Should(BeNumerically(">=", 13))
+		Eventually(func() float64 { return f.w.exchanges("success") }).Should(BeNumerically(">=", 13))
 	}
 
 	It("whose API server restarts while tokens are on their way gets each of them once", func(ctx SpecContext) {
@@ -118,7 +118,7 @@ var _ = Describe("a control plane", Ordered, func() {
 		Eventually(func() error {
 			var list v1alpha1.ProviderTokenList
 			return own.Client.List(ctx, &list, client.InNamespace(f.w.Namespace))
-		}).WithTimeout(40 * time.Second).Should(Succeed())
+		}).Should(Succeed())
 		landed(ctx, f)
 	}, SpecTimeout(2*time.Minute))
 

@@ -173,5 +173,5 @@ var _ = Describe("a target", func() {
 		testworld.StaysFor(quiet, func() bool { return w.Secret(ctx, third) == nil }, true)
 		w.Clock.Step(time.Second)
 		w.Ready(ctx, third)
-	}, SpecTimeout(time.Minute))
+	}, SpecTimeout(3*time.Minute))
 })

@@ -94,7 +94,7 @@ var _ = Describe("a write", func() {
 		w.Clock.Step(10 * time.Second) // the catalog allows PlantPredict two exchanges a second
 		testworld.StaysFor(quiet, func() int { return len(w.Sim.PlantPredict.Calls()) }, 2)
 		Expect(w.Secret(ctx, pt).Data).NotTo(HaveKey("extra"))
-	}, SpecTimeout(time.Minute))
+	}, SpecTimeout(3*time.Minute))
 
 	It("that takes two seconds, like every request, delays and costs nothing more", func(ctx SpecContext) {
 		w := newWorld(ctx)
@@ -346,7 +346,7 @@ var _ = Describe("a write", func() {
 			return w.Sim.PlantPredict.Accepts(w.Token(ctx, pt))
 		}).WithPolling(50 * time.Millisecond).Should(BeTrue())
 		Expect(w.Sim.PlantPredict.Issued()).To(Equal(1))
-	}, SpecTimeout(time.Minute))
+	}, SpecTimeout(3*time.Minute))
 })
 
 // forbidSecrets makes a policy of the API server's own that refuses writes of targets in
