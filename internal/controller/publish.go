@@ -173,7 +173,7 @@ var errDeparted = errors.New("the ProviderToken is being deleted, or belongs to 
 //     let the garbage collector take the Secret.
 //   - The target gets another shard's label. The operator of the shard that a ProviderToken
 //     just left would take back what that of its new one wrote, and so on in turns. (A new
-//     token is published all the same: it would be lost otherwise.)
+//     token is published all the same, rather than kept until the watch has caught up.)
 func (r *Reconciler) mayWrite(ctx context.Context, f *facts, want *corev1.Secret, fresh bool) error {
 	shard := f.pt.Labels[v1alpha1.ShardLabel]
 	var doubtful bool
@@ -193,7 +193,7 @@ func (r *Reconciler) mayWrite(ctx context.Context, f *facts, want *corev1.Secret
 		return errDeparted
 	case err != nil:
 		return fmt.Errorf("reading ProviderToken: %w", err)
-	case live.UID != f.pt.UID || !live.DeletionTimestamp.IsZero() || live.Labels[v1alpha1.ShardLabel] != shard:
+	case live.UID != f.pt.UID || !live.DeletionTimestamp.IsZero() || !fresh && live.Labels[v1alpha1.ShardLabel] != shard:
 		return errDeparted
 	}
 	return nil

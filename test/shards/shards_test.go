@@ -130,6 +130,32 @@ var _ = Describe("a ProviderToken whose label changes from one shard to another"
 		w.becomes(3)
 	}, SpecTimeout(3*time.Minute))
 
+	It("while a token is on its way gets that token at once, though the operator that has it has not heard of the move", func(ctx SpecContext) {
+		w := newFleet(ctx)
+		w.Gate = testworld.NewWatchGate(testworld.TokenWatch)
+		w.operator("providertoken.dev/shard=a")
+		late := w.Gate
+		w.Gate = nil
+		w.operator(shardB)
+		pt := w.add(ctx, "one", "a")
+		w.settle(ctx)
+		old := w.Token(ctx, pt)
+		gate := providersim.NewGate()
+		DeferCleanup(gate.Release)
+		w.Sim.Generic.Next(providersim.HoldAnswer(gate))
+		w.due(ctx, pt)
+		Expect(gate.Await(ctx, 1)).To(Succeed())
+		late.Shut()
+		DeferCleanup(late.Open)
+		w.move(ctx, pt, "b")
+		w.served(ctx, pt, w.name(shardB), "b")
+		gate.Release()
+		Eventually(func() string { return w.Token(ctx, pt) }).WithPolling(poll).ShouldNot(Equal(old))
+		w.served(ctx, pt, w.name(shardB), "b") // the token came with the label of before
+		w.settle(ctx)
+		Expect(w.issued()).To(Equal(2))
+	}, SpecTimeout(3*time.Minute))
+
 	It("while the operator that has it on its way is lost gets another one in time", func(ctx SpecContext) {
 		w := newFleet(ctx)
 		w.operator("providertoken.dev/shard=a")
